@@ -1,0 +1,46 @@
+# make demo    the main job on real data, from nothing to a report
+# make test    lint, types and tests (no system package, no network beyond the package index)
+# make e2e     what needs a browser, a server or long runs (system packages: see .ci/run)
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: setup demo test e2e wheel pin clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; none was found."; exit 1; }
+	@echo "Setting up .venv with $(PYTHON) (a few minutes the first time, nothing afterwards) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@# torch by its exact pin and first, so that no resolver picks another build of it.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	@touch $(READY)
+	@echo "Ready: $$($(BIN)/flowguard --version)"
+
+demo: $(READY)
+	@$(BIN)/flowguard demo
+
+test: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not e2e" --durations=10
+
+e2e: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m e2e --durations=0
+
+wheel: $(READY)
+	$(BIN)/python -m build --wheel --outdir dist .
+
+pin: $(READY)
+	@{ sed -n '1p' constraints.txt; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu//; s/ @ .*//' | grep -viE '^(pip|setuptools|flowguard)=='; } > .pins && mv .pins constraints.txt
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,260 @@
+"""The calibration of one version: from log-likelihoods to scores, p-values and flags."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from flowguard.calibration import conformal
+from flowguard.calibration.coverage import RateCheck, check_rate
+from flowguard.calibration.policy import FalseAlarmRate
+from flowguard.calibration.tail import TailRank
+from flowguard.errors import BundleError, CalibrationError, FlowguardError
+
+Array = NDArray[np.float64]
+Method = Literal["log_likelihood", "mixed"]
+
+VERSION = 1
+_LEAST = -1e300  # a log-likelihood of -inf is held here, so that scores stay finite and their order exact
+FEWEST_UNITS = 8
+"""Units below which halves of whole units would be too uneven, and rows are split instead."""
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Fitted on held-out records that were neither trained on nor are being judged.
+
+    `scores` (size,) are the sorted scores of the conformal reference, `score_units` (size,) the unit of each
+    as a number. `counts` holds the held-out records per pattern, `rows` and `units` how many records and
+    units were held out, `dates` their first and last date as text where the caller gave them.
+
+    >>> rng = np.random.default_rng(0)
+    >>> held_out = rng.normal(size=200)
+    >>> mass, pattern, units = np.zeros(200), np.full(200, "1"), np.arange(200)
+    >>> calibration = Calibration.fit(mass, held_out, pattern, units, false_alarm_rate=0.05)
+    >>> score = calibration.score(np.zeros(2), np.array([0.0, -9.0]), np.array(["1", "1"]))
+    >>> calibration.flag(calibration.p_value(score)).tolist()
+    [False, True]
+    """
+
+    method: Method
+    policy: FalseAlarmRate
+    scores: Array
+    score_units: NDArray[np.int64]
+    tail: TailRank | None
+    counts: Mapping[str, int]
+    rows: int
+    units: int
+    dates: tuple[str, str] | None = None
+
+    # -- fit -------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def fit(
+        cls,
+        log_mass: ArrayLike,
+        log_density: ArrayLike,
+        pattern: ArrayLike,
+        units: ArrayLike,
+        *,
+        false_alarm_rate: float,
+        dates: Sequence[str] | None = None,
+    ) -> Calibration:
+        """Held-out records: log-probability and log-density parts, pattern and unit (day, entity), each (n,).
+
+        With one pattern the score is -log_likelihood and all records are the conformal reference; otherwise
+        the score is mixed, and `reference_half` says which half gives the tail ranks and which the p-values.
+        Raises `CalibrationError` when the records cannot support the rate, `FlowguardError` when a
+        log-likelihood is no number.
+        """
+        mass, density, names = _checked(log_mass, log_density, pattern)
+        keys = np.asarray(units).astype(str)
+        if len(keys) != len(mass):
+            raise ValueError(f"{len(mass)} records but {len(keys)} units")
+        policy = FalseAlarmRate(false_alarm_rate)
+        distinct, counts = np.unique(names, return_counts=True)
+        method: Method = "log_likelihood" if len(distinct) == 1 else "mixed"
+        conformal_rows = np.ones(len(mass), dtype=bool)
+        tail = None
+        if method == "mixed":
+            conformal_rows = reference_half(mass, density, names, keys)
+            _check_half(policy, int(conformal_rows.sum()), len(mass))
+            ranked = ~conformal_rows
+            tail = TailRank.fit(density[ranked], names[ranked])
+            scores = -mass - tail.log_rank(density, names)
+        else:
+            policy.check(len(mass))
+            scores = -(mass + density)
+        scores = scores[conformal_rows]
+        _, unit_numbers = np.unique(keys, return_inverse=True)
+        numbers = unit_numbers[conformal_rows].astype(np.int64)
+        order = np.lexsort((numbers, scores))
+        return cls(
+            method=method,
+            policy=policy,
+            scores=scores[order],
+            score_units=numbers[order],
+            tail=tail,
+            counts=dict(zip(distinct.tolist(), counts.tolist(), strict=True)),
+            rows=len(mass),
+            units=int(unit_numbers.max()) + 1,
+            dates=(str(dates[0]), str(dates[-1])) if dates else None,
+        )
+
+    # -- figures ---------------------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """Records in the conformal reference."""
+        return len(self.scores)
+
+    @property
+    def false_alarm_rate(self) -> float:
+        return self.policy.rate
+
+    @property
+    def smallest_level(self) -> float:
+        """The smallest p-value there can be."""
+        return conformal.smallest_level(self.size)
+
+    @cached_property
+    def threshold(self) -> float:
+        """The score above which (strictly) a record is flagged."""
+        return self.policy.threshold(self.scores)
+
+    # -- use -------------------------------------------------------------------------------------------------
+
+    def score(self, log_mass: ArrayLike, log_density: ArrayLike, pattern: ArrayLike) -> Array:
+        """Higher = stranger, shape (n,). Raises `FlowguardError` when a log-likelihood is no number.
+
+        Mixed: -log_mass - log tail rank of log_density within its pattern. Otherwise -(log_mass +
+        log_density); there, a record of a pattern that no calibration record had is at least as strange as
+        all of them, plus its -log_mass: its density does not compare with theirs. Its p-value is the
+        smallest, as exchangeability allows: that the one record of another pattern among n + 1 is this one
+        has probability 1 / (n + 1).
+        """
+        mass, density, names = _checked(log_mass, log_density, pattern)
+        if self.tail is not None:
+            return -mass - self.tail.log_rank(density, names)
+        scores = -(mass + density)
+        strange = ~np.isin(names, list(self.counts))
+        if strange.any():
+            beyond = np.nextafter(self.scores[-1], np.inf)
+            scores[strange] = np.maximum(scores[strange], np.maximum(beyond, self.scores[-1] - mass[strange]))
+        return scores
+
+    def p_value(self, score: ArrayLike) -> Array:
+        """(1 + reference scores at least as high) / (size + 1). Raises ValueError on NaN."""
+        return conformal.p_value(self.scores, np.asarray(score, dtype=np.float64))
+
+    def flag(self, p_value: ArrayLike) -> NDArray[np.bool_]:
+        """Which records the policy flags. Raises ValueError on NaN."""
+        return self.policy.flag(np.asarray(p_value, dtype=np.float64))
+
+    def group(self, n: int) -> NDArray[np.str_]:
+        """The calibration cell of each of `n` records; there is one, "all"."""
+        return np.full(n, "all")
+
+    def check_rate(self, flags: ArrayLike, units: ArrayLike) -> RateCheck:
+        """`coverage.check_rate` of held-out records against this calibration's own reference."""
+        return check_rate(flags, units, self.scores > self.threshold, self.score_units, self.false_alarm_rate)
+
+    # -- on disk ---------------------------------------------------------------------------------------------
+
+    def to_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """JSON and arrays; `from_state` of them gives the same bits."""
+        state: dict[str, Any] = {
+            "version": VERSION,
+            "method": self.method,
+            "false_alarm_rate": self.false_alarm_rate,
+            "counts": dict(self.counts),
+            "rows": self.rows,
+            "units": self.units,
+            "dates": list(self.dates) if self.dates else None,
+            "tail": None,
+        }
+        arrays: dict[str, np.ndarray] = {"scores": self.scores, "score_units": self.score_units}
+        if self.tail is not None:
+            state["tail"], tail_arrays = self.tail.to_state()
+            arrays.update(tail_arrays)
+        return state, arrays
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Calibration:
+        """The calibration that wrote `state`; raises `BundleError` when that has another layout."""
+        if state.get("version") != VERSION:
+            raise BundleError(
+                f"the calibration has layout {state.get('version')!r}; this flowguard reads {VERSION}"
+            )
+        return cls(
+            method=state["method"],
+            policy=FalseAlarmRate(state["false_alarm_rate"]),
+            scores=arrays["scores"],
+            score_units=arrays["score_units"],
+            tail=TailRank.from_state(state["tail"], arrays) if state["tail"] else None,
+            counts=dict(state["counts"]),
+            rows=state["rows"],
+            units=state["units"],
+            dates=tuple(state["dates"]) if state["dates"] else None,
+        )
+
+
+def reference_half(
+    log_mass: Array, log_density: Array, pattern: NDArray[np.str_], units: NDArray[np.str_]
+) -> np.ndarray:
+    """Which held-out records give conformal p-values; the others give the tail ranks.
+
+    Whole units in the order of their hash, each to the half that has fewer records so far; with fewer than 8
+    units, records at random by a fixed seed. Neither looks at a record's rank, and neither depends on the
+    order of the rows.
+    """
+    names, places, sizes = np.unique(units, return_inverse=True, return_counts=True)
+    if len(names) >= FEWEST_UNITS:
+        digests = [hashlib.blake2b(name.encode(), digest_size=16).digest() for name in names.tolist()]
+        chosen = np.zeros(len(names), dtype=bool)
+        held = [0, 0]
+        for unit in sorted(range(len(names)), key=digests.__getitem__):
+            conformal_side = held[1] <= held[0]
+            chosen[unit] = conformal_side
+            held[conformal_side] += int(sizes[unit])
+        return chosen[places]
+    n = len(log_mass)
+    order = np.lexsort((units, log_density, log_mass, pattern))
+    half = np.zeros(n, dtype=bool)
+    half[order[np.random.default_rng(n).permutation(n)[: (n + 1) // 2]]] = True
+    return half
+
+
+def _checked(
+    log_mass: ArrayLike, log_density: ArrayLike, pattern: ArrayLike
+) -> tuple[Array, Array, NDArray[np.str_]]:
+    mass = np.asarray(log_mass, dtype=np.float64)
+    density = np.asarray(log_density, dtype=np.float64)
+    names = np.asarray(pattern, dtype=str)
+    if not len(mass) == len(density) == len(names):
+        raise ValueError(
+            f"{len(mass)} log masses, {len(density)} log densities and {len(names)} patterns differ in length"
+        )
+    # NaN would compare as ordinary, and +inf would be the most ordinary record of all.
+    broken = np.isnan(mass + density) | (mass == np.inf) | (density == np.inf)
+    if broken.any():
+        raise FlowguardError(
+            f"{int(broken.sum()):,} of {len(mass):,} records have a log-likelihood that is no number"
+        )
+    return np.maximum(mass, _LEAST), np.maximum(density, _LEAST), names
+
+
+def _check_half(policy: FalseAlarmRate, half: int, rows: int) -> None:
+    try:
+        policy.check(half)
+    except CalibrationError as error:
+        raise CalibrationError(
+            f"{error} (of {rows:,} records held out, half rank densities within their pattern, "
+            "since the table has missing values, and the other half are the reference)"
+        ) from None

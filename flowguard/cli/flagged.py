@@ -1,0 +1,75 @@
+"""The flagged records, strangest first, with their reasons."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from flowguard.cli import output
+
+if TYPE_CHECKING:
+    from flowguard.stages.flagged import FlaggedList
+
+EXAMPLE = "flowguard flagged pipelines/flights.yaml --top 20 --format csv"
+
+
+class Format(str, Enum):
+    """How the list is printed."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+def command(
+    file: Path = output.PIPELINE,
+    batch: str | None = typer.Option(None, help="Only this batch."),
+    top: int = typer.Option(20, min=1, help="At most this many records."),
+    format: Format = typer.Option(Format.table, help="table for people, csv or json for programs."),
+    as_json: bool = output.JSON,
+) -> None:
+    from flowguard.stages.flagged import flagged
+
+    found = flagged(file, batch=batch, top=top)
+    if as_json or format is Format.json:
+        print(json.dumps(output.plain([record.row() for record in found.records]), ensure_ascii=False))
+    elif format is Format.csv:
+        rows = [record.row() for record in found.records]
+        writer = csv.writer(sys.stdout)
+        writer.writerow([*found.key, "batch", "log_likelihood", "score", "p_value", "version", "reasons"])
+        for row in rows:
+            key = [neutral(row[name]) for name in found.key]
+            numbers = [row[name] for name in ("batch", "log_likelihood", "score", "p_value", "version")]
+            writer.writerow([*key, *numbers, neutral("; ".join(row["reasons"]))])
+    else:
+        tell_flagged(found, f"{found.total:,} flagged records" + (f", the strangest {top}" if found.total > top else ""))
+        if found.total:
+            output.next_commands(f"flowguard report {file}")
+        else:
+            output.next_commands(f"flowguard score {file}")
+
+
+def tell_flagged(found: FlaggedList, title: str) -> None:
+    """The records as a table for people."""
+    rows = []
+    for record in found.records:
+        row = record.row()
+        rows.append(
+            [*(row[name] for name in found.key), f"{row['score']:.2f}", f"{row['p_value']:.2g}", "\n".join(row["reasons"])]
+        )
+    output.table(title, [*found.key, "score", "p_value", "reasons"], rows, right=("score", "p_value"))
+
+
+def neutral(cell: object) -> object:
+    """A cell that no spreadsheet takes for a formula.
+
+    >>> neutral("=1+1"), neutral(-3)
+    ("'=1+1", -3)
+    """
+    return f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t\r" and cell else cell

@@ -1,0 +1,63 @@
+"""Score every new batch, or one; scoring a batch again does nothing unless its data changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from flowguard.cli import output
+
+if TYPE_CHECKING:
+    from flowguard.stages.manifest import Manifest
+
+EXAMPLE = "flowguard score pipelines/flights.yaml --batch 2013-05-25"
+
+
+def command(
+    file: Path = output.PIPELINE,
+    batch: str | None = typer.Option(None, help="One batch: a day, a file's or a partition's name."),
+    since: datetime | None = typer.Option(None, formats=["%Y-%m-%d"], help="Only batches from this day on."),
+    until: datetime | None = typer.Option(None, formats=["%Y-%m-%d"], help="Only batches before this day."),
+    version: str = typer.Option("champion", help="An alias or a version number."),
+    force: bool = typer.Option(False, help="Score again what was scored before."),
+    as_json: bool = output.JSON,
+) -> None:
+    from flowguard.stages.score import score
+
+    with output.reporting(as_json):
+        results = score(
+            file,
+            batch=batch,
+            since=since.date() if since else None,
+            until=until.date() if until else None,
+            version=version,
+            force=force,
+        )
+
+    def tell() -> None:
+        fresh = [result.manifest for result in results if result.fresh]
+        if not fresh:
+            output.say("Nothing new to score." if not results else "Scored before with the same data and version; nothing done.")
+        else:
+            tell_scored(fresh)
+        output.next_commands(f"flowguard flagged {file}", f"flowguard report {file}")
+
+    output.emit([{"fresh": result.fresh, **vars(result.manifest)} for result in results], as_json, tell)
+
+
+def tell_scored(manifests: Sequence[Manifest]) -> None:
+    """What scoring did, in a line of counts."""
+    read = sum(manifest.read for manifest in manifests)
+    scored = sum(manifest.scored for manifest in manifests)
+    quarantined = sum(manifest.quarantined_total for manifest in manifests)
+    flagged = sum(manifest.flagged for manifest in manifests)
+    share = flagged / scored if scored else float("nan")
+    versions = ", ".join(str(v) for v in sorted({manifest.version for manifest in manifests}))
+    output.say(
+        f"{len(manifests)} batches with version {versions}: {read:,} read = {scored:,} scored + {quarantined:,} quarantined; "
+        f"{flagged:,} flagged ({output.percent(share)}; asked {output.percent(manifests[0].level)})."
+    )

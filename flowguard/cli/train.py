@@ -1,0 +1,55 @@
+"""Check, fit, calibrate and register: the first version becomes champion, later ones challenger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flowguard.cli import output
+
+if TYPE_CHECKING:
+    from flowguard.stages.train import Trained
+
+EXAMPLE = "flowguard train pipelines/flights.yaml"
+
+
+def command(file: Path = output.PIPELINE, as_json: bool = output.JSON) -> None:
+    from flowguard.stages.train import train
+
+    with output.reporting(as_json):
+        trained = train(file)
+
+    def tell() -> None:
+        tell_trained(trained)
+        version = trained.registered.version
+        follow = [f"flowguard score {file}", f"flowguard models {version.name}"]
+        if "champion" not in version.aliases:
+            follow.insert(0, f"flowguard promote {version.name} {version.version}")
+        output.next_commands(*follow)
+
+    output.emit(trained, as_json, tell)
+
+
+def tell_trained(trained: Trained) -> None:
+    """What training made, in a few lines."""
+    fitted, calibrated, registered = trained.fitted, trained.calibrated, trained.registered
+    counts = ", ".join(f"{count:,} {part}" for part, count in trained.dealt.records.items())
+    output.say(f"Records: {counts}.")
+    if fitted is None or calibrated is None:
+        output.say(f"{registered.version} was trained from these records and settings before; nothing to do.")
+        return
+    best = f"best epoch {fitted.best_epoch} of {fitted.epochs}"
+    output.say(f"Trained in {fitted.seconds:.0f} s ({best}): {fitted.validation_nll:.3f} nats per validation record.")
+    output.say(
+        f"Threshold for a false alarm rate of {output.percent(calibrated.level)}: score {calibrated.threshold:.2f}, "
+        f"from {calibrated.size:,} calibration records (smallest level they support: {calibrated.smallest_level:.2g})."
+    )
+    if calibrated.holdout is not None:
+        check = calibrated.holdout
+        verdict = "within" if check.within else "OUTSIDE"
+        output.say(
+            f"Hold-out: asked {output.percent(check.asked)}, observed {output.percent(check.observed)} of "
+            f"{check.records:,} records in {check.units:,} units; {verdict} 3 standard errors "
+            f"({output.percent(check.standard_error)} each, clustered by unit, calibration's own error included)."
+        )
+    output.say(f"Registered {registered.version}.")

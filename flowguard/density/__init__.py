@@ -1,0 +1,27 @@
+"""Exact conditional densities: bijections, flows, and the density of a record. torch only."""
+
+from __future__ import annotations
+
+from flowguard.density.autoregressive import Autoregressive
+from flowguard.density.bijection import Bijection, Chain
+from flowguard.density.coupling import Coupling
+from flowguard.density.embedding import ContextEmbedding
+from flowguard.density.flow import Flow
+from flowguard.density.maf import maf
+from flowguard.density.missing import MissingMask
+from flowguard.density.realnvp import realnvp
+from flowguard.density.record import RecordDensity, RecordTerms
+
+__all__ = [
+    "Autoregressive",
+    "Bijection",
+    "Chain",
+    "ContextEmbedding",
+    "Coupling",
+    "Flow",
+    "MissingMask",
+    "RecordDensity",
+    "RecordTerms",
+    "maf",
+    "realnvp",
+]

@@ -1,0 +1,84 @@
+"""The probability of which columns are missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from flowguard.density.masked import MaskedNetwork
+
+# No pattern that was trained on is ever more certain than this: log p >= -20 for each maskable column.
+_CERTAIN = 20.0
+
+
+class MissingMask(nn.Module):
+    """The exact p(observed mask | context), one Bernoulli per column given the maskable columns before it.
+
+    `maskable` are the columns that were ever missing in training; a masked network gives their logits. Any
+    other column is missing with the constant probability 1/(training_rows + 2), the Laplace estimate after no
+    case in that many rows: improbable, never impossible. Over all 2**features masks the probabilities sum to
+    1.
+
+    Example:
+        >>> import torch
+        >>> mask = MissingMask(2, maskable=[], context=0, training_rows=98)
+        >>> mask.log_prob(torch.tensor([[True, False]]), torch.zeros(1, 0)).exp().tolist()[0][1]
+        0.009999999776482582
+    """
+
+    columns: Tensor
+
+    def __init__(
+        self,
+        features: int,
+        maskable: Sequence[int],
+        *,
+        context: int,
+        training_rows: int,
+        hidden: Sequence[int] = (32,),
+    ) -> None:
+        super().__init__()
+        if list(maskable) != sorted(set(maskable)) or not set(maskable) <= set(range(features)):
+            raise ValueError(f"maskable must list some of {features} columns in order, not {list(maskable)}")
+        if training_rows < 0:
+            raise ValueError(f"training_rows cannot be {training_rows}")
+        self.features, self.context_features, self.maskable = features, context, tuple(maskable)
+        self.log_never = -math.log(training_rows + 2)
+        self.log_always = math.log1p(-1 / (training_rows + 2))
+        self.register_buffer("columns", torch.tensor(self.maskable, dtype=torch.long), persistent=False)
+        self.network: MaskedNetwork | None = None
+        if self.maskable:
+            degree = list(range(1, len(self.maskable) + 1))
+            self.network = MaskedNetwork(degree + [0] * context, degree, size=1, hidden=hidden)
+
+    def _logits(self, observed: Tensor, context: Tensor) -> Tensor:
+        """Logits of being observed, `(batch, maskable)`."""
+        assert self.network is not None
+        bits = observed.index_select(1, self.columns).to(context.dtype) * 2 - 1
+        raw = self.network(torch.cat((bits, context), -1)).squeeze(-1)
+        return _CERTAIN * torch.tanh(raw / _CERTAIN)
+
+    def log_prob(self, observed: Tensor, context: Tensor) -> Tensor:
+        """log p of each bit given the maskable bits before it and the context, `(batch, features)`."""
+        constant = context.new_tensor([self.log_never, self.log_always])
+        terms = constant[observed.long()]
+        if self.network is None:
+            return terms
+        logits = self._logits(observed, context)
+        here = observed.index_select(1, self.columns)
+        return terms.index_copy(1, self.columns, functional.logsigmoid(torch.where(here, logits, -logits)))
+
+    def sample(self, context: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        """One mask per row of the context, bool `(batch, features)`."""
+        n = context.shape[0]
+        draw = torch.rand(n, self.features, dtype=context.dtype, device=context.device, generator=generator)
+        observed = draw < math.exp(self.log_always)
+        with torch.no_grad():
+            for place, column in enumerate(self.maskable):
+                chance = torch.sigmoid(self._logits(observed, context)[:, place])
+                observed[:, column] = draw[:, column] < chance
+        return observed

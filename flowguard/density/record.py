@@ -1,0 +1,181 @@
+"""The density of a whole record: which columns are missing, and the values of those that are not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from flowguard.density.embedding import ContextEmbedding
+from flowguard.density.flow import Flow
+from flowguard.density.maf import maf
+from flowguard.density.missing import MissingMask
+from flowguard.density.realnvp import realnvp
+from flowguard.density.seeding import seeded
+
+REQUIRED: Final = ("features", "numeric", "cardinalities", "maskable", "training_rows")
+COMMON: Final[dict[str, Any]] = {
+    "family": "maf",
+    "hidden": [64, 64],
+    "bins": 8,
+    "embedding_width": 64,
+    "unseen_rate": 0.02,
+    "mask_hidden": [32],
+    "seed": 0,
+}
+BY_FAMILY: Final[dict[str, dict[str, Any]]] = {
+    "maf": {"transformer": "spline", "order": "single", "layers": 3},
+    "realnvp": {"transformer": "affine", "order": "alternate", "layers": 6},
+}
+
+
+@dataclass(frozen=True)
+class RecordTerms:
+    """log p(record | context) and its parts, natural logarithms.
+
+    `log_mass` `(n,)` is log p(mask | context), a probability; `log_density` `(n,)` is log p(x_observed |
+    mask, context), a density; they do not compare, so they are kept apart. `mass_terms` and `density_terms`
+    `(n, features)` sum to them; `density_terms` is None when the family has no single column order.
+    """
+
+    log_mass: Tensor
+    log_density: Tensor
+    mass_terms: Tensor
+    density_terms: Tensor | None
+
+    @property
+    def log_likelihood(self) -> Tensor:
+        """`log_mass + log_density`, in the units the density was trained in."""
+        return self.log_mass + self.log_density
+
+
+def complete_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """`config` with every default written out, in a fixed order.
+
+    Errors: ValueError for an unknown or absent key or an unknown family.
+    """
+    family = config.get("family") or COMMON["family"]
+    if family not in BY_FAMILY:
+        raise ValueError(f"unknown family {family!r}; known: {', '.join(BY_FAMILY)}")
+    defaults = COMMON | BY_FAMILY[family]
+    absent = [key for key in REQUIRED if key not in config]
+    unknown = [key for key in config if key not in defaults and key not in REQUIRED]
+    if absent or unknown:
+        raise ValueError(f"density config: absent keys {absent}, unknown keys {unknown}")
+    given = {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()}
+    # None asks for the default, so that an optional setting can be passed on as it is.
+    chosen = {key: default if given.get(key) is None else given[key] for key, default in defaults.items()}
+    return {key: given[key] for key in REQUIRED} | chosen
+
+
+class RecordDensity(nn.Module):
+    """p(mask | context) p(x_observed | mask, context), exact.
+
+    Missing values are not imputed: the mask of the columns that can be missing joins the context of the flow,
+    and a missing coordinate is held at 0 throughout. Inputs: x `(n, features)` (anything where unobserved),
+    observed bool `(n, features)`, context `(n, numeric)` and codes int64 `(n, categories)`. Floats have the
+    dtype and device of the weights.
+
+    Example:
+        >>> import torch
+        >>> density = RecordDensity.build(
+        ...     dict(features=2, numeric=1, cardinalities=[4], maskable=[1], training_rows=100)
+        ... )
+        >>> observed = torch.tensor([[True, False]])
+        >>> parts = density(torch.zeros(1, 2), observed, torch.zeros(1, 1), torch.tensor([[2]]))
+        >>> parts.density_terms[0, 1].item()
+        0.0
+    """
+
+    config: dict[str, Any]
+    columns: Tensor
+
+    def __init__(
+        self, embedding: ContextEmbedding, mask: MissingMask, flow: Flow, config: dict[str, Any]
+    ) -> None:
+        super().__init__()
+        self.embedding, self.mask, self.flow, self.config = embedding, mask, flow, config
+        self.register_buffer("columns", torch.tensor(mask.maskable, dtype=torch.long), persistent=False)
+
+    @classmethod
+    def build(cls, config: Mapping[str, Any]) -> RecordDensity:
+        """A new density as plain JSON describes it; `density.config` is that with its defaults written out.
+
+        Needed: `features`, `numeric`, `cardinalities`, `maskable`, `training_rows`. Defaults: see `COMMON`
+        and `BY_FAMILY` (`order` is the coupling mask of realnvp). Weights depend on `seed` alone.
+        """
+        full = complete_config(config)
+        seed, features, maskable = full["seed"], full["features"], full["maskable"]
+        with seeded(seed):
+            embedding = ContextEmbedding(
+                full["numeric"],
+                full["cardinalities"],
+                dropout=full["unseen_rate"],
+                width=full["embedding_width"],
+            )
+            mask = MissingMask(
+                features,
+                maskable,
+                context=embedding.out_features,
+                training_rows=full["training_rows"],
+                hidden=full["mask_hidden"],
+            )
+        shared = {
+            "context": embedding.out_features + len(maskable),
+            "seed": seed,
+            **{key: full[key] for key in ("hidden", "layers", "transformer", "bins")},
+        }
+        if full["family"] == "maf":
+            flow = maf(features, order=full["order"], **shared)
+        else:
+            flow = realnvp(features, mask=full["order"], **shared)
+        return cls(embedding, mask, flow, full)
+
+    @property
+    def features(self) -> int:
+        """Columns of x."""
+        return self.flow.features
+
+    @property
+    def triangular(self) -> bool:
+        """Whether per-column density terms and column quantiles exist."""
+        return self.flow.triangular
+
+    def forward(self, x: Tensor, observed: Tensor, context: Tensor, codes: Tensor) -> RecordTerms:
+        """Log-probability of the mask and log-density of the observed values, in total and by column."""
+        embedded = self.embedding(context, codes)
+        mass_terms = self.mask.log_prob(observed, embedded)
+        given = self._given(embedded, observed)
+        if not self.triangular:
+            log_density = self.flow.log_prob(x, given, observed=observed)
+            return RecordTerms(mass_terms.sum(-1), log_density, mass_terms, None)
+        density_terms = self.flow.terms(x, given, observed=observed)
+        return RecordTerms(mass_terms.sum(-1), density_terms.sum(-1), mass_terms, density_terms)
+
+    def column_quantile(
+        self, x: Tensor, observed: Tensor, context: Tensor, codes: Tensor, column: int, q: float | Tensor
+    ) -> Tensor:
+        """The q-quantile of one column given the mask, the context and the columns before it, `(n,)`.
+
+        NaN where that column is unobserved. Errors: TypeError when the family has no single column order.
+        """
+        given = self._given(self.embedding(context, codes), observed)
+        return self.flow.column_quantile(x, column, q, given, observed=observed)
+
+    def sample(
+        self, context: Tensor, codes: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """One record per row of the context: x (0 where unobserved) and observed, both `(n, features)`."""
+        with torch.no_grad():
+            embedded = self.embedding(context, codes)
+            observed = self.mask.sample(embedded, generator=generator)
+            given = self._given(embedded, observed)
+            x = self.flow.sample(len(observed), given, observed=observed, generator=generator)
+        return x, observed
+
+    def _given(self, embedded: Tensor, observed: Tensor) -> Tensor:
+        """What the flow is conditioned on: the embedded context and the mask of the maskable columns."""
+        return torch.cat((embedded, observed.index_select(1, self.columns).to(embedded.dtype)), -1)

@@ -1,0 +1,11 @@
+"""Elementwise increasing maps, given their parameters; conditioners predict those."""
+
+from __future__ import annotations
+
+from flowguard.density.transformers.affine import Affine
+from flowguard.density.transformers.by_name import TransformerName, transformer_named
+from flowguard.density.transformers.composed import Composed
+from flowguard.density.transformers.spline import Spline
+from flowguard.density.transformers.transformer import Transformer
+
+__all__ = ["Affine", "Composed", "Spline", "Transformer", "TransformerName", "transformer_named"]

@@ -1,0 +1,213 @@
+"""The fitted whole: encoder, density and calibration as one object."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+
+from flowguard.calibration import Calibration
+from flowguard.density import RecordDensity
+from flowguard.detector.evaluate import Evaluation, evaluate, sealed_threads
+from flowguard.encoding import Encoded, Encoder
+from flowguard.errors import CalibrationError
+from flowguard.explain import Baseline, Reason, reasons_for
+from flowguard.explain.ranges import Inputs, ranges_of
+from flowguard.tables import record_ids
+from flowguard.tables.arrow import conform
+
+GROUP = "all"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How scores are computed; sealed with the version, because bits are promised for one engine only."""
+
+    tile: int = 1024
+    threads: int = 1
+    dtype: str = "float64"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The verdict on n records, in their order; numbers are NaN where a record was refused.
+
+    `log_likelihood` = `log_mass` + `log_density`, natural log, in the table's units. `score`: higher = stranger.
+    `p_value` is calibrated, and never below 1/(n+1) of the calibration size. `refused` holds the reason why a record
+    cannot be scored, else None; a refused record is never flagged and never silently ordinary: it is quarantined.
+    """
+
+    log_likelihood: np.ndarray
+    log_density: np.ndarray
+    log_mass: np.ndarray
+    score: np.ndarray
+    p_value: np.ndarray
+    extrapolated: np.ndarray
+    group: np.ndarray
+    flag: np.ndarray
+    refused: list[str | None]
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Encoder, density and calibration; `calibration` and `baseline` are None until `calibrate` has run.
+
+    `columns` maps every raw column that is read to its Arrow type as text, `key` names the columns that identify a
+    record, `redact` those never shown. `provenance` and `history` are plain JSON.
+    """
+
+    encoder: Encoder
+    density: RecordDensity
+    columns: Mapping[str, str]
+    key: Sequence[str] = ()
+    redact: Sequence[str] = ()
+    units: Mapping[str, str] = field(default_factory=dict)
+    engine: Engine = Engine()
+    calibration: Calibration | None = None
+    baseline: Baseline | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    history: Sequence[Mapping[str, Any]] = ()
+    digest: str = ""
+
+    # -- densities ---------------------------------------------------------------------------------------------------
+
+    def encode(self, batch: pa.RecordBatch) -> Encoded:
+        """The records as the density reads them; raises `SchemaError` when a column is missing or of another type."""
+        return self.encoder.encode(batch)
+
+    def evaluate(self, encoded: Encoded) -> Evaluation:
+        """Exact log-likelihoods and terms of encoded records; rows that were refused hold placeholders."""
+        return evaluate(self.density, encoded, tile=self.engine.tile, threads=self.engine.threads)
+
+    # -- scores ------------------------------------------------------------------------------------------------------
+
+    def score(self, batch: pa.RecordBatch) -> Scores:
+        """Score, p-value and flag of every record of `batch`."""
+        encoded = self.encode(batch)
+        return self.judge(encoded, self.evaluate(encoded))
+
+    def judge(self, encoded: Encoded, evaluation: Evaluation) -> Scores:
+        """Turn log-likelihoods into scores, p-values and flags."""
+        calibration = self._calibrated()
+        n = len(encoded.x)
+        usable = np.array([reason is None for reason in encoded.refused], dtype=bool)
+        numbers = {name: np.full(n, np.nan) for name in ("log_likelihood", "log_density", "log_mass", "score", "p_value")}
+        flag = np.zeros(n, dtype=bool)
+        if usable.any():
+            mass, density = evaluation.log_mass[usable], evaluation.log_density[usable]
+            score = calibration.score(mass, density, evaluation.pattern[usable])
+            p_value = calibration.p_value(score)
+            for name, values in zip(numbers, (mass + density, density, mass, score, p_value), strict=True):
+                numbers[name][usable] = values
+            flag[usable] = calibration.flag(p_value)
+        return Scores(
+            **numbers,
+            extrapolated=np.zeros(n, dtype=bool),
+            group=np.full(n, GROUP, dtype=object),
+            flag=flag,
+            refused=list(encoded.refused),
+        )
+
+    def score_frame(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Score a pandas table: one row per record in the same order, with `record_id` and `refused`."""
+        batch = conform(frame, self.columns)
+        scores = self.score(batch)
+        return pd.DataFrame(
+            {
+                "record_id": record_ids(batch, [name for name in self.key if name in batch.schema.names]),
+                "log_likelihood": scores.log_likelihood,
+                "log_density": scores.log_density,
+                "log_mass": scores.log_mass,
+                "score": scores.score,
+                "p_value": scores.p_value,
+                "flag": scores.flag,
+                "refused": pd.Series(scores.refused, dtype="str"),
+            }
+        )
+
+    # -- reasons -----------------------------------------------------------------------------------------------------
+
+    @property
+    def explains(self) -> bool:
+        """Whether exact shares by column exist: the density keeps one column order."""
+        return self.density.triangular
+
+    def reasons(
+        self,
+        encoded: Encoded,
+        evaluation: Evaluation,
+        rows: np.ndarray,
+        *,
+        record_ids: Sequence[str],
+        top: int,
+        level: float = 0.9,
+    ) -> list[list[Reason]]:
+        """The columns that make the records at `rows` strange, strongest first, each with its expected range.
+
+        `record_ids` names those rows. Ranges hold `level` of the probability given the columns before it and the context.
+        """
+        baseline = self._calibrated_baseline()
+        terms = evaluation.terms
+        assert terms is not None, "reasons by column need a density of one column order"
+        part = encoded.take(rows)
+        shares, _ = baseline.shares(terms[rows], evaluation.pattern[rows])
+        values = np.column_stack(
+            [self.encoder.decode(name, part.x[:, i]) for i, name in enumerate(self.encoder.feature_names)]
+        )
+        values[~part.observed] = np.nan
+        inputs = Inputs(*(torch.from_numpy(a) for a in (part.x, part.observed, part.context, part.codes)))
+        with sealed_threads(self.engine.threads):
+            return reasons_for(
+                record_ids,
+                self.encoder.feature_names,
+                shares=shares,
+                terms=terms[rows],
+                values=values,
+                mass_terms=evaluation.mass_terms[rows],
+                expected=ranges_of(self.density, self.encoder, inputs, level=level),
+                units=self.units,
+                redact=self.redact,
+                top=top,
+            )
+
+    # -- what it is --------------------------------------------------------------------------------------------------
+
+    @property
+    def score_name(self) -> str:
+        """Which score is used: `log_likelihood` or `mixed`."""
+        return self._calibrated().method
+
+    @property
+    def level(self) -> float:
+        """The false alarm rate that was asked for."""
+        return self._calibrated().false_alarm_rate
+
+    @property
+    def measure_id(self) -> str:
+        """Names the reference measure; likelihoods of versions compare only when it is the same."""
+        measure = [[name, "number"] for name in self.encoder.feature_names]
+        return hashlib.sha256(json.dumps(measure, ensure_ascii=False).encode()).hexdigest()[:16]
+
+    def input_schema(self) -> list[tuple[str, str]]:
+        """The raw columns that are read, each with its Arrow type as text."""
+        return list(self.columns.items())
+
+    def _calibrated(self) -> Calibration:
+        if self.calibration is None:
+            raise CalibrationError("This detector has no calibration yet: run `flowguard train` (or calibrate it) first.")
+        return self.calibration
+
+    def _calibrated_baseline(self) -> Baseline:
+        if self.baseline is None:
+            raise CalibrationError("This detector has no calibration yet: run `flowguard train` (or calibrate it) first.")
+        return self.baseline

@@ -1,0 +1,103 @@
+"""Exact log-likelihoods in padded tiles of a sealed shape.
+
+A matrix product may sum in another order when its shape changes, so a record's last bits could depend on which records
+share its batch. Here every call of the density sees exactly `tile` rows, the last tile filled up with blank ones, on a
+fixed number of threads and in float64: a record's numbers depend on the record alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from flowguard.density import RecordDensity
+from flowguard.encoding import Encoded
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the density says of n records; `log_density` and `terms` are in the table's own units.
+
+    `mass_terms` and `density_terms` have shape (n, features); `density_terms` is None when the family has no exact
+    terms by column. `pattern` writes which features were observed, one digit a feature ("110").
+    """
+
+    log_mass: np.ndarray
+    log_density: np.ndarray
+    mass_terms: np.ndarray
+    density_terms: np.ndarray | None
+    pattern: np.ndarray
+
+    @property
+    def log_likelihood(self) -> np.ndarray:
+        """log p(features | context): mass and density together, shape (n,)."""
+        return self.log_mass + self.log_density
+
+    @property
+    def terms(self) -> np.ndarray | None:
+        """Each feature's part of -log_likelihood, shape (n, features), or None."""
+        return None if self.density_terms is None else -(self.mass_terms + self.density_terms)
+
+
+def evaluate(density: RecordDensity, encoded: Encoded, *, tile: int, threads: int) -> Evaluation:
+    """The exact log-likelihood of every encoded record, its parts and its terms by feature."""
+    n, d = encoded.x.shape
+    mass_terms = np.zeros((n, d))
+    network_density = np.zeros(n)
+    density_terms = np.zeros((n, d)) if density.triangular else None
+    with sealed_threads(threads), torch.inference_mode():
+        density.eval()
+        for rows, inputs in tiles(encoded, tile):
+            terms = density(*inputs)
+            size = rows.stop - rows.start
+            mass_terms[rows] = terms.mass_terms[:size].double().numpy()
+            network_density[rows] = terms.log_density[:size].double().numpy()
+            if density_terms is not None:
+                density_terms[rows] = terms.density_terms[:size].double().numpy()
+    if density_terms is not None:
+        density_terms += encoded.log_det
+        log_density = density_terms.sum(axis=1)
+    else:
+        log_density = network_density + encoded.log_det.sum(axis=1)
+    return Evaluation(mass_terms.sum(axis=1), log_density, mass_terms, density_terms, pattern_of(encoded.observed))
+
+
+def tiles(encoded: Encoded, tile: int) -> Iterator[tuple[slice, tuple[torch.Tensor, ...]]]:
+    """The records in pieces of exactly `tile` rows, the last one padded with records in which nothing is observed."""
+    n = len(encoded.x)
+    for start in range(0, n, tile):
+        stop = min(n, start + tile)
+        arrays = (encoded.x, encoded.observed, encoded.context, encoded.codes)
+        yield slice(start, stop), tuple(_padded(array[start:stop], tile) for array in arrays)
+
+
+def _padded(array: np.ndarray, tile: int) -> torch.Tensor:
+    full = np.zeros((tile, array.shape[1]), dtype=array.dtype)
+    full[: len(array)] = array
+    return torch.from_numpy(full)
+
+
+def pattern_of(observed: np.ndarray) -> np.ndarray:
+    """Which features of each record are observed, as text of one digit a feature.
+
+    >>> pattern_of(np.array([[True, False], [True, True]])).tolist()
+    ['10', '11']
+    """
+    n, d = observed.shape
+    digits = np.ascontiguousarray(observed.astype(np.uint8) + ord("0"))
+    return digits.view(f"S{d}").reshape(n).astype(str)
+
+
+@contextmanager
+def sealed_threads(threads: int) -> Iterator[None]:
+    """Run torch on exactly `threads` threads inside the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

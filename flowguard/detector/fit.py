@@ -1,0 +1,181 @@
+"""Fitting a detector: encoder, then density, then calibration on records that neither has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from flowguard.calibration import Calibration, RateCheck
+from flowguard.density import RecordDensity
+from flowguard.detector.detector import Detector, Engine
+from flowguard.detector.evaluate import sealed_threads
+from flowguard.encoding import ContextSettings, Encoded, Encoder, NumberSettings
+from flowguard.errors import CalibrationError
+from flowguard.explain import Baseline
+from flowguard.training import Epoch, Records, TrainingResult, TrainingSettings, train
+
+#: Streams the records of one part of the split; may be called any number of times.
+Part = Callable[[], Iterable[pa.RecordBatch]]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns mean to the model."""
+
+    features: Mapping[str, NumberSettings]
+    context: Mapping[str, ContextSettings]
+    types: Mapping[str, str]
+    key: Sequence[str] = ()
+    redact: Sequence[str] = ()
+    units: Mapping[str, str] | None = None
+
+
+def fit(
+    training: Part,
+    validation: Part,
+    *,
+    columns: Columns,
+    architecture: Mapping[str, Any],
+    settings: TrainingSettings,
+    engine: Engine,
+    device: torch.device,
+    threads: int,
+    checkpoint: Path | None = None,
+    run_key: str = "",
+    provenance: Mapping[str, Any] | None = None,
+    on_encoder: Callable[[Encoder], None] = lambda encoder: None,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    on_step: Callable[[int], None] = lambda records: None,
+) -> tuple[Detector, TrainingResult]:
+    """An uncalibrated detector: the encoder fitted in one pass over `training`, then the density by maximum likelihood.
+
+    `architecture` is passed on to `RecordDensity.build` (family, layers, ...). Values on a lattice, such as whole
+    minutes, are spread over their step in training alone: a density must not learn spikes on the lattice.
+    """
+    encoder = Encoder.fit(columns.features, columns.context, training(), seed=settings.seed)
+    on_encoder(encoder)
+    density = RecordDensity.build(
+        {
+            **architecture,
+            "features": len(encoder.feature_names),
+            "numeric": encoder.context_width,
+            "cardinalities": list(encoder.cardinalities),
+            "maskable": [i for i, name in enumerate(encoder.feature_names) if encoder.missing_counts[name]],
+            "training_rows": encoder.rows,
+            "seed": settings.seed,
+        }
+    )
+
+    def chunks(epoch: int) -> Iterator[Records]:
+        dither = np.random.default_rng([settings.seed, epoch])
+        return (_records(encoder.encode(batch, dither=dither)) for batch in training())
+
+    def held_out() -> Iterator[Records]:
+        # One fixed draw: the validation likelihood has to be comparable between epochs.
+        dither = np.random.default_rng([settings.seed, 0])
+        return (_records(encoder.encode(batch, dither=dither)) for batch in validation())
+
+    with sealed_threads(threads):
+        result = train(
+            density,
+            chunks,
+            validation=held_out,
+            rows=encoder.rows,
+            settings=settings,
+            device=device,
+            checkpoint=checkpoint,
+            run_key=run_key,
+            on_epoch=on_epoch,
+            on_step=on_step,
+        )
+    detector = Detector(
+        encoder=encoder,
+        density=density.to(getattr(torch, engine.dtype)).eval(),
+        columns=columns.types,
+        key=list(columns.key),
+        redact=list(columns.redact),
+        units=dict(columns.units or {}),
+        engine=engine,
+        provenance=dict(provenance or {}),
+        # Without the seconds: the same training must seal to the same bytes.
+        history=[{k: v for k, v in asdict(epoch).items() if k != "seconds"} for epoch in result.history],
+    )
+    return detector, result
+
+
+@dataclass(frozen=True)
+class Held:
+    """Held-out records as the calibration needs them; `unit` names the whole (day, entity) a record belongs to."""
+
+    log_mass: np.ndarray
+    log_density: np.ndarray
+    terms: np.ndarray | None
+    pattern: np.ndarray
+    unit: np.ndarray
+    refused: int
+
+    def __len__(self) -> int:
+        return len(self.log_mass)
+
+
+def hold(detector: Detector, chunks: Iterable[tuple[pa.RecordBatch, np.ndarray]]) -> Held:
+    """Evaluate held-out records, given as batches with the unit of each record."""
+    parts: list[tuple[np.ndarray, ...]] = []
+    refused = 0
+    width = len(detector.encoder.feature_names)
+    for batch, unit in chunks:
+        encoded = detector.encode(batch)
+        usable = np.array([reason is None for reason in encoded.refused], dtype=bool)
+        refused += int((~usable).sum())
+        evaluation = detector.evaluate(encoded)
+        terms = evaluation.terms if evaluation.terms is not None else np.zeros((len(usable), 0))
+        arrays = (evaluation.log_mass, evaluation.log_density, terms, evaluation.pattern, np.asarray(unit))
+        parts.append(tuple(array[usable] for array in arrays))
+    if not parts:
+        empty = np.zeros(0)
+        return Held(empty, empty, np.zeros((0, width)), np.zeros(0, dtype=str), np.zeros(0, dtype=str), 0)
+    mass, density, terms, pattern, unit = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Held(mass, density, terms if detector.explains else None, pattern, unit, refused)
+
+
+def calibrate(detector: Detector, held: Held, *, false_alarm_rate: float) -> Detector:
+    """The same detector with p-values, threshold and baseline from `held`, which it must not have been trained on.
+
+    Raises `CalibrationError` when there are too few records for the level asked for.
+    """
+    if not len(held):
+        raise CalibrationError(
+            "No record is left to calibrate on after the split, the excluded periods and the quarantine. "
+            "Give more data or a larger split.calibration."
+        )
+    calibration = Calibration.fit(
+        held.log_mass, held.log_density, held.pattern, held.unit, false_alarm_rate=false_alarm_rate
+    )
+    baseline = None if held.terms is None else Baseline.fit(held.terms, held.pattern)
+    return replace(detector, calibration=calibration, baseline=baseline)
+
+
+def check_hold_out(detector: Detector, holdout: Held) -> RateCheck:
+    """Asked against observed flagged share on records that were used for nothing, with a standard error by unit."""
+    calibration = detector.calibration
+    assert calibration is not None
+    score = calibration.score(holdout.log_mass, holdout.log_density, holdout.pattern)
+    return calibration.check_rate(calibration.flag(calibration.p_value(score)), holdout.unit)
+
+
+def _records(encoded: Encoded) -> Records:
+    usable = np.flatnonzero([reason is None for reason in encoded.refused])
+    part = encoded if len(usable) == len(encoded.x) else encoded.take(usable)
+    return Records(
+        x=torch.from_numpy(part.x.astype(np.float32)),
+        observed=torch.from_numpy(part.observed),
+        context=torch.from_numpy(part.context.astype(np.float32)),
+        codes=torch.from_numpy(part.codes),
+        log_det=torch.from_numpy(part.log_det.sum(axis=1)),
+    )

@@ -1,0 +1,8 @@
+"""Tables to numbers and back: features with their exact log-derivatives, context as the network reads it."""
+
+from __future__ import annotations
+
+from flowguard.encoding.encoder import Encoded, Encoder
+from flowguard.encoding.settings import ContextSettings, NumberSettings
+
+__all__ = ["ContextSettings", "Encoded", "Encoder", "NumberSettings"]

@@ -1,0 +1,148 @@
+"""Numbers: raw columns as float64, and a fitted number column with its front and its lattice step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from flowguard.encoding.front import Front, Line, quantile_front, robust_front, standard_front
+from flowguard.encoding.lattice import find_step
+from flowguard.encoding.summary import Moments, Sample
+from flowguard.errors import SchemaError
+
+Array = NDArray[np.float64]
+
+NUMBERS = "numbers (integers, floats or decimals)"
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whether a column of this type can be read as a number."""
+    if pa.types.is_dictionary(kind):
+        return is_number(kind.value_type)
+    return (
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_null(kind)
+    )
+
+
+def read_numbers(array: pa.Array, *, column: str) -> Array:
+    """A raw column as float64, NaN where it is missing (null or NaN); infinities stay.
+
+    Integers beyond 2^53 round to the nearest float64. Raises `SchemaError` when the column holds no numbers.
+    """
+    kind = array.type
+    if not is_number(kind):
+        raise wrong_type(column, kind, NUMBERS)
+    if pa.types.is_dictionary(kind):
+        array = array.dictionary_decode()
+    if pa.types.is_null(array.type):
+        return np.full(len(array), np.nan)
+    if not pa.types.is_float64(array.type):
+        array = pc.cast(array, pa.float64(), safe=False)
+    # One memory layout whatever came in: numpy may take another code path, with other last bits, for strided
+    # data.
+    return np.ascontiguousarray(array.to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def wrong_type(column: str, found: pa.DataType, expected: str) -> SchemaError:
+    return SchemaError(f"column {column!r} holds {found}; expected {expected}")
+
+
+@dataclass(frozen=True, eq=False)
+class Number:
+    """A fitted number: its front, and the step of its lattice or None."""
+
+    front: Front
+    step: float | None = None
+
+    def dithered(self, values: Array, dither: np.random.Generator | None) -> Array:
+        """`values` moved by up to half a step, uniformly, where the column lies on a lattice."""
+        if dither is None or self.step is None:
+            return values
+        return values + self.step * (dither.random(len(values)) - 0.5)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"front": self.front.to_dict(), "step": self.step}
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> Number:
+        return cls(Front.from_dict(state["front"]), state["step"])
+
+
+class NumberFit:
+    """What is learned of one number column in the streamed pass."""
+
+    def __init__(self, name: str, *, seed: int) -> None:
+        self.name = name
+        self.missing = 0
+        self.infinite = 0
+        self._moments = Moments()
+        self._sample = Sample(name, seed=seed)
+        self._seed = seed
+
+    def update(self, values: Array) -> None:
+        finite = np.isfinite(values)
+        if not finite.all():
+            missing = int(np.isnan(values).sum())
+            self.missing += missing
+            self.infinite += len(values) - int(finite.sum()) - missing
+            values = values[finite]
+        self._moments.update(values)
+        self._sample.update(values)
+
+    @property
+    def observed(self) -> int:
+        """Finite values seen; call `finish` first."""
+        return self._moments.count
+
+    @property
+    def constant(self) -> bool:
+        """Whether every observed value is the same; call `finish` first."""
+        return not self._moments.low < self._moments.high
+
+    def finish(self) -> None:
+        self._moments.finish()
+
+    def number(self, front: str, notices: list[str]) -> Number:
+        """The fitted column; a front that the values do not bear is replaced, and `notices` says so."""
+        moments = self._moments
+        sample = self._sample.sorted()
+        if sample[0] == sample[-1]:
+            # All but a few rows are tied: the sample missed the others, the range did not.
+            sample = np.sort(np.append(sample, [moments.low, moments.high]))
+        step = find_step(sample)
+        chosen: Front | None = None
+        if front == "quantile":
+            chosen = quantile_front(self._spread(sample, step))
+        if front == "standard" or (front == "quantile" and chosen is None):
+            chosen = standard_front(moments.mean, moments.deviation)
+        if chosen is None:
+            chosen = robust_front(sample)
+        if chosen.kind != front:
+            why = (
+                "too few distinct values"
+                if chosen.kind == "standard"
+                else "its variance leaves the range of numbers"
+            )
+            notices.append(f"{self.name}: the {front} front was replaced by the {chosen.kind} one ({why})")
+        return Number(chosen, step)
+
+    def line(self, notices: list[str]) -> Front:
+        """The standard front, for a column that is conditioned on; a constant one lies at 0."""
+        if self.constant:
+            return Front("standard", Line(self._moments.low, 1.0))
+        return self.number("standard", notices).front
+
+    def _spread(self, sample: Array, step: float | None) -> Array:
+        """The sample with ties spread over their lattice step, as training sees them."""
+        if step is None:
+            return sample
+        random = np.random.default_rng([self._seed, len(sample)])
+        return np.sort(sample + step * (random.random(len(sample)) - 0.5))

@@ -1,0 +1,11 @@
+"""Why a record is improbable: shares of its columns, expected ranges, reasons in words.
+
+`flowguard.explain.ranges` needs torch and is imported by itself; the rest is numpy alone.
+"""
+
+from __future__ import annotations
+
+from flowguard.explain.reason import Reason, reasons_for
+from flowguard.explain.shares import Baseline, column_terms
+
+__all__ = ["Baseline", "Reason", "column_terms", "reasons_for"]

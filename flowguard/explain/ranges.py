@@ -1,0 +1,90 @@
+"""What was expected of a column, in the user's units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from flowguard.density import RecordDensity
+
+Range = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+class Decoder(Protocol):
+    """The part of an encoder that a range needs: names, and the way back to the user's units."""
+
+    @property
+    def feature_names(self) -> list[str]: ...
+
+    def decode(self, name: str, x: NDArray[np.float64]) -> NDArray[np.float64]: ...
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The tensors a density reads, one row per record; `take` picks records."""
+
+    x: torch.Tensor
+    observed: torch.Tensor
+    context: torch.Tensor
+    codes: torch.Tensor
+
+    def take(self, rows: NDArray[np.intp]) -> Inputs:
+        """The same four tensors for `rows` alone, in that order."""
+        index = torch.as_tensor(rows, dtype=torch.long, device=self.x.device)
+        return Inputs(self.x[index], self.observed[index], self.context[index], self.codes[index])
+
+
+def expected_range(
+    density: RecordDensity, encoder: Decoder, inputs: Inputs, column_index: int, *, level: float = 0.9
+) -> Range:
+    """Central range of a column given the columns before it and the context, in the user's units.
+
+    Returns ``(low, high)``, float64 ``(n,)``.
+
+    The column's own value is not used: the range says what it should have been. Exact for single-order
+    densities; others have no conditional quantile and raise TypeError. A bound may be infinite where the
+    decoder leaves the range of float64.
+    """
+    if not density.triangular:
+        raise TypeError(
+            "expected ranges need a density of one column order; this family has no conditional quantiles"
+        )
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"level must lie between 0 and 1, not {level}")
+    name = encoder.feature_names[column_index]
+    # The column counts as observed: asked is its value if it had one, whatever the record says.
+    observed = inputs.observed.clone()
+    observed[:, column_index] = True
+    bounds = []
+    with torch.no_grad():
+        for q in (0.5 - level / 2, 0.5 + level / 2):
+            x = density.column_quantile(inputs.x, observed, inputs.context, inputs.codes, column_index, q)
+            bounds.append(np.asarray(encoder.decode(name, x.double().cpu().numpy()), dtype=np.float64))
+    return bounds[0], bounds[1]
+
+
+def ranges_of(
+    density: RecordDensity, encoder: Decoder, inputs: Inputs, *, level: float = 0.9, tile: int = 64
+) -> Callable[[NDArray[np.intp], int], Range]:
+    """`expected_range` as the function of (rows, column) that `reasons_for` asks for.
+
+    The density sees `tile` rows in every call, so that a record's range has the same bits whichever records
+    were flagged beside it: a matrix product may sum in another order when its shape changes.
+    """
+
+    def expected(rows: NDArray[np.intp], column: int) -> Range:
+        pieces = []
+        for start in range(0, len(rows), tile):
+            piece = rows[start : start + tile]
+            full = np.concatenate([piece, np.repeat(piece[:1], tile - len(piece))])
+            low, high = expected_range(density, encoder, inputs.take(full), column, level=level)
+            pieces.append((low[: len(piece)], high[: len(piece)]))
+        return np.concatenate([low for low, _ in pieces]), np.concatenate([high for _, high in pieces])
+
+    return expected

@@ -1,0 +1,165 @@
+"""How numbers, ranges and reasons read in English."""
+
+from __future__ import annotations
+
+import math
+
+REDACTED = "redacted"
+MISSING = "missing"
+
+
+def number(value: float) -> str:
+    """A number as people write it: thousands apart, no more digits than carry meaning.
+
+    >>> [number(v) for v in (65.0, 1137.0, 0.0031, 1.2e9, -12.3456)]
+    ['65', '1,137', '0.0031', '1.2e+09', '-12.35']
+    """
+    if math.isnan(value):
+        return MISSING
+    if math.isinf(value):
+        return "infinite" if value > 0 else "-infinite"
+    size = abs(value)
+    if value == 0:
+        return "0"
+    if size >= 1e9 or size < 1e-4:
+        return f"{value:.3g}"
+    if value == int(value):
+        return f"{value:,.0f}"
+    return _fixed(value, max(0, 3 - math.floor(math.log10(size))), trim=True)
+
+
+def quantity(value: float, unit: str | None = None) -> str:
+    """A number with its unit.
+
+    >>> quantity(65.0, "min"), quantity(3.5)
+    ('65 min', '3.5')
+    """
+    text = number(value)
+    return f"{text} {unit}" if unit and math.isfinite(value) else text
+
+
+def percent(share: float) -> str:
+    """A share as a percentage that never rounds to a false 0 % or 100 %.
+
+    >>> [percent(p) for p in (0.97, 0.0012, 0.9999, 0.00001, 0.0)]
+    ['97 %', '0.12 %', 'more than 99.9 %', 'less than 0.01 %', '0 %']
+    """
+    if not 0.0 <= share <= 1.0:
+        return "an unknown share"
+    if share in (0.0, 1.0):
+        return f"{share * 100:.0f} %"
+    if share > 0.999:
+        return "more than 99.9 %"
+    if share < 1e-4:
+        return "less than 0.01 %"
+    hundredths = share * 100
+    if share >= 0.99:
+        return f"{hundredths:.1f} %"
+    return f"{hundredths:.0f} %" if hundredths >= 10 else f"{hundredths:.2g} %"
+
+
+def expected(low: float | None, high: float | None, *, beside: float | None = None) -> str:
+    """A range in words, with as many decimals as its width deserves; "" when neither bound is known.
+
+    `beside` is the value the range is read next to: when that lies outside, the rounding never hides it.
+
+    >>> expected(107.2, 121.4, beside=65.0), expected(None, 30.2), expected(float("-inf"), float("nan"))
+    ('107 to 121', 'at most 30.2', '')
+    """
+    bottom, top = _bound(low), _bound(high)
+    if bottom is None and top is None:
+        return ""
+    if bottom is None or top is None:
+        return f"at least {number(bottom)}" if bottom is not None else f"at most {number(top or 0.0)}"
+    texts = _rounded((bottom, top), top - bottom, beside)
+    return f"about {texts[0]}" if texts[0] == texts[1] else f"{texts[0]} to {texts[1]}"
+
+
+def value_reason(
+    column: str, value: float, low: float | None, high: float | None, *, unit: str | None = None
+) -> str:
+    """Why an observed number is odd.
+
+    >>> value_reason("air_time", 65.0, 107.2, 121.4, unit="min")
+    'air_time 65 min; 107 to 121 expected'
+    >>> value_reason("dep_delay", 4.0, -6.1, 19.8, unit="min")
+    'dep_delay 4 min; within the expected -6 to 20'
+    """
+    said = f"{column} {quantity(value, unit)}"
+    wanted = expected(low, high, beside=value)
+    if not wanted:
+        return said
+    bottom, top = _bound(low), _bound(high)
+    inside = (bottom is None or value >= bottom) and (top is None or value <= top)
+    return f"{said}; within the expected {wanted}" if inside else f"{said}; {wanted} expected"
+
+
+def missing_reason(column: str, probability: float | None = None) -> str:
+    """Why it is odd that a column is missing; `probability`: of being missing, given the context, when known.
+
+    >>> missing_reason("arr_delay", 0.03), missing_reason("arr_delay")
+    ('arr_delay is missing; observed in 97 % of such records', 'arr_delay is missing')
+    """
+    said = f"{column} is missing"
+    return (
+        said if probability is None else f"{said}; observed in {percent(1.0 - probability)} of such records"
+    )
+
+
+def present_reason(column: str, value: float, probability: float, *, unit: str | None = None) -> str:
+    """Why it is odd that a column has a value at all; `probability`: of being observed, given the context.
+
+    >>> present_reason("arr_delay", 12.0, 0.02, unit="min")
+    'arr_delay 12 min; missing in 98 % of such records'
+    """
+    return f"{column} {quantity(value, unit)}; missing in {percent(1.0 - probability)} of such records"
+
+
+def redacted_reason(column: str) -> str:
+    """The reason of a column whose values must not be shown.
+
+    >>> redacted_reason("income")
+    'income is unusual (its values are redacted)'
+    """
+    return f"{column} is unusual (its values are redacted)"
+
+
+def without_reasons(family: str) -> str:
+    """The notice of a density whose columns' terms cannot be told apart.
+
+    >>> without_reasons("realnvp")[:60]
+    'No reasons: the family realnvp mixes column orders, so a rec'
+    """
+    return (
+        f"No reasons: the family {family} mixes column orders, so a record has no exact share per column. "
+        "Use family: maf with order: single for reasons."
+    )
+
+
+def _bound(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _fixed(value: float, decimals: int, *, trim: bool = False) -> str:
+    text = f"{value:,.{decimals}f}"
+    if trim and "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return text[1:] if text.lstrip("-").strip("0.,") == "" and text.startswith("-") else text
+
+
+def _rounded(bounds: tuple[float, float], width: float, beside: float | None) -> tuple[str, str]:
+    size = max(abs(b) for b in bounds)
+    if size >= 1e9 or 0 < size < 1e-4 or not width > 0:
+        return number(bounds[0]), number(bounds[1])
+    decimals = max(0, -math.floor(math.log10(width / 3)))
+    if decimals > 8:
+        return number(bounds[0]), number(bounds[1])
+    if beside is not None and math.isfinite(beside):
+        # 121.4 beside "107 to 121" (121.3) would look like a contradiction: add decimals until it shows.
+        shown = float(number(beside).replace(",", ""))
+        for extra in range(4):
+            bottom, top = (round(b, decimals + extra) for b in bounds)
+            if (beside < bounds[0]) == (shown < bottom) and (beside > bounds[1]) == (shown > top):
+                decimals += extra
+                break
+    return _fixed(bounds[0], decimals), _fixed(bounds[1], decimals)

@@ -1,0 +1,33 @@
+"""Pages and pictures of what was scored: one self-contained HTML file per batch and one per run."""
+
+from __future__ import annotations
+
+from flowguard.reports.histogram import score_histogram
+from flowguard.reports.page import (
+    BatchReport,
+    BatchSummary,
+    FlaggedRecord,
+    RateLine,
+    RunReport,
+    ScoreHistogram,
+    href,
+)
+from flowguard.reports.picture import run_picture
+from flowguard.reports.render import render_batch, render_run
+from flowguard.reports.version import calibration_plot, training_plot
+
+__all__ = [
+    "BatchReport",
+    "BatchSummary",
+    "FlaggedRecord",
+    "RateLine",
+    "RunReport",
+    "ScoreHistogram",
+    "calibration_plot",
+    "href",
+    "render_batch",
+    "render_run",
+    "run_picture",
+    "score_histogram",
+    "training_plot",
+]

@@ -1,0 +1,126 @@
+"""What the figures mean, in sentences that hold when they are bad news too."""
+
+from __future__ import annotations
+
+import math
+
+from flowguard.explain.words import number
+from flowguard.reports.page import BatchReport, RateLine, RunReport
+
+
+def rate(share: float) -> str:
+    """A flagged share with the digits that small rates need.
+
+    >>> [rate(r) for r in (0.0123, 0.001, 0.00023, 0.0, 1.0)]
+    ['1.23 %', '0.10 %', '0.023 %', '0 %', '100 %']
+    """
+    if not math.isfinite(share):
+        return "–"
+    hundredths = share * 100
+    if hundredths == 0:
+        return "0 %"
+    if hundredths >= 10:
+        return f"{hundredths:.1f} %".replace(".0 %", " %")
+    if hundredths >= 0.0995:
+        return f"{hundredths:.2f} %"
+    return f"{hundredths:.3f} %" if hundredths >= 0.0005 else f"{hundredths:.1g} %"
+
+
+def probability(p: float) -> str:
+    """A p-value, never as a bare 0.
+
+    >>> [probability(p) for p in (0.0123, 0.000043, 1.0)]
+    ['0.012', '0.000043', '1']
+    """
+    if not math.isfinite(p):
+        return "–"
+    if p >= 1e-5:
+        return f"{p:.2g}" if p >= 1e-4 else f"{p:.6f}"
+    return f"{p:.1e}"
+
+
+def count(n: int, noun: str) -> str:
+    """A number of things.
+
+    >>> count(1, "record"), count(1137, "batch"), count(0, "day")
+    ('1 record', '1,137 batches', '0 days')
+    """
+    plural = noun + ("es" if noun.endswith(("ch", "s", "x")) else "s")
+    return f"{n:,} {noun if n == 1 else plural}"
+
+
+def times(line: RateLine) -> str:
+    """Observed as a multiple of asked.
+
+    >>> times(RateLine("May", 1000, 23, 0.01, 0.023, 0.001))
+    '2.3 times'
+    """
+    if not line.asked > 0 or not math.isfinite(line.observed):
+        return "–"
+    ratio = line.observed / line.asked
+    return f"{ratio:.0f} times" if ratio >= 9.95 else f"{ratio:.1f} times"
+
+
+def verdict(line: RateLine) -> str:
+    """One word or two on whether the observed rate is the one asked for.
+
+    >>> verdict(RateLine("May", 1000, 23, 0.01, 0.023, 0.001))
+    'above'
+    """
+    if not _judged(line):
+        return "too few"
+    if line.within:
+        return "as asked"
+    return "above" if line.observed > line.asked else "below"
+
+
+def on_rate(line: RateLine, *, unit: str = "day") -> str:
+    """Asked beside observed, and what follows when they differ by more than three standard errors."""
+    said = f"{line.name}: {rate(line.asked)} asked, {rate(line.observed)} observed"
+    if not _judged(line):
+        return f"{said}. There are too few {unit}s to say how far that is from chance."
+    error = f"standard error {rate(line.standard_error)}"
+    if line.units:
+        error += f", clustered over {count(line.units, unit)}"
+    if line.within:
+        return f"{said} ({error}): they agree within three standard errors."
+    away = abs(line.observed - line.asked) / line.standard_error if line.standard_error else math.inf
+    far = f"{away:.0f} standard errors" if math.isfinite(away) else "more than any chance"
+    return (
+        f"{said} ({error}): {times(line)} the rate asked for, {far} away. These records differ from those "
+        "the threshold was calibrated on, so read their p-values as a ranking, not as a rate of false alarms."
+    )
+
+
+def on_batch(report: BatchReport) -> str:
+    """The batch in a sentence or two."""
+    if not report.read:
+        return "The batch is empty."
+    if not report.scored:
+        return f"None of the {count(report.read, 'record')} could be scored."
+    return _flagged(report.flagged, count(report.scored, "scored record"), report.scored, report.asked_rate)
+
+
+def on_run(report: RunReport) -> str:
+    """The run in a sentence or two."""
+    scored, flagged = (sum(getattr(b, name) for b in report.batches) for name in ("scored", "flagged"))
+    batches = count(len(report.batches), "batch")
+    if not scored:
+        return f"Nothing was scored in {batches}."
+    return _flagged(flagged, f"{count(scored, 'scored record')} in {batches}", scored, report.asked_rate)
+
+
+def _flagged(flagged: int, among: str, scored: int, asked: float) -> str:
+    said = f"{flagged:,} of {among} {'was' if flagged == 1 else 'were'} flagged ({rate(flagged / scored)})"
+    if not flagged:
+        said = f"None of {among} was flagged"
+    chance = f"about {_about(asked * scored)} would be expected by chance"
+    return f"{said}; at the level asked for ({rate(asked)}) {chance}."
+
+
+def _about(expected: float) -> str:
+    return f"{expected:,.0f}" if expected >= 9.5 else number(round(expected, 1))
+
+
+def _judged(line: RateLine) -> bool:
+    return line.scored > 0 and math.isfinite(line.observed) and math.isfinite(line.standard_error)

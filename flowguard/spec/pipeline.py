@@ -1,0 +1,109 @@
+"""A pipeline: the typed contents of one YAML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BeforeValidator, Field, PrivateAttr
+
+from flowguard.spec.columns import Columns, CyclicContext
+from flowguard.spec.section import Section, misfit
+from flowguard.spec.sections import (
+    ModelSection,
+    OutputSection,
+    PolicySection,
+    ResourcesSection,
+    ScheduleSection,
+    SplitSection,
+)
+from flowguard.spec.source import SourceSection
+
+
+class Use(NamedTuple):
+    """A raw column that the pipeline needs: its name, the kind it must be, and the key of the file that says
+    so."""
+
+    column: str
+    kind: str
+    where: str
+
+
+def _inferred(value: Any) -> Any:
+    if value == "infer":
+        return Columns.model_construct(features={}, context={})
+    if isinstance(value, str):
+        raise misfit("", repr(value), "a mapping of features and context, or `infer`")
+    return value
+
+
+class Pipeline(Section):
+    """One pipeline file: where the data is, what its columns mean, which model, which policy, which
+    schedule."""
+
+    name: str = Field(default="", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$", examples=["flights"])
+    """Names the outputs, the registered model and the schedule: letters, digits, - and _. Default: the file's
+    name."""
+    description: str = ""
+    """What this pipeline watches, in a sentence."""
+    source: SourceSection
+    """Where the records are, how they are cut into batches, what identifies one."""
+    columns: Annotated[Columns, BeforeValidator(_inferred, json_schema_input_type=Columns | str)]
+    """What is modelled (features) and what it is conditioned on (context), or `infer`."""
+    split: SplitSection = SplitSection()
+    """Which records are used to fit, and how they are dealt out."""
+    model: ModelSection = ModelSection()
+    """The density and how it is trained."""
+    policy: PolicySection = PolicySection()
+    """What is flagged."""
+    output: OutputSection = OutputSection()
+    """What is written."""
+    schedule: ScheduleSection | None = None
+    """When new batches are scored; without it, when a person or another program says so."""
+    resources: ResourcesSection = ResourcesSection()
+    """What a run may use."""
+
+    _path: Path = PrivateAttr(default=Path())
+
+    @property
+    def path(self) -> Path:
+        """The pipeline file, absolute."""
+        return self._path
+
+    @property
+    def root(self) -> Path:
+        """The project folder, at which every relative path starts.
+
+        It is the folder that holds `pipelines/` when the file is in a folder of that name, else the file's
+        own.
+        """
+        folder = self._path.parent
+        return folder.parent if folder.name == "pipelines" else folder
+
+    @property
+    def unit(self) -> tuple[str, ...]:
+        """The columns whose values stay on one side of the split; empty: each record by its whole content."""
+        return self.source.key if self.split.unit is None else self.split.unit
+
+    @property
+    def exclude(self) -> tuple[tuple[Any, Any], ...]:
+        """The known-bad periods as (from, until) days."""
+        return tuple((period.from_, period.until) for period in self.source.exclude)
+
+    def uses(self) -> list[Use]:
+        """Every raw column that the pipeline needs, once per use.
+
+        Kinds: number, integer, boolean, category, clock (date or timestamp), key (anything but nested), any.
+        """
+        found = [Use(name, "number", f"columns.features.{name}") for name in self.columns.features]
+        for name, entry in self.columns.context.items():
+            kind = entry.kind
+            if isinstance(entry, CyclicContext):
+                kind = "clock" if isinstance(entry.period, str) else "number"  # type: ignore[assignment]
+            found.append(Use(entry.column or name, kind, f"columns.context.{name}"))
+        if self.source.time is not None:
+            found.append(Use(self.source.time, "clock", "source.time"))
+        found += [Use(name, "key", "source.key") for name in self.source.key]
+        found += [Use(name, "key", "split.unit") for name in self.split.unit or ()]
+        found += [Use(name, "any", "source.redact") for name in self.source.redact]
+        return found

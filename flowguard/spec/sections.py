@@ -1,0 +1,177 @@
+"""The smaller sections: split, model, policy, output, schedule, resources."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, Field, model_validator
+
+from flowguard.spec.cron import cron_fault
+from flowguard.spec.section import Day, Name, Names, Section, distinct, misfit
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class SplitSection(Section):
+    """Which records are used to fit, and how they are dealt out: whole units, by hash."""
+
+    since: Day | None = Field(default=None, examples=["2013-01-01"])
+    """First day whose records are used; all earlier ones are left alone."""
+    until: Day | None = Field(default=None, examples=["2013-05-01"])
+    """First day whose records are no longer used. Records from here on are only scored."""
+    unit: Annotated[Names, AfterValidator(distinct)] | None = Field(
+        default=None, examples=[["year", "month", "day"]]
+    )
+    """Columns whose values stay together on one side (a day, a customer). Default: the key, else the whole
+    record."""
+    train: Share = 0.6
+    """Share of the units that the model is fitted on."""
+    validation: Share = 0.06
+    """Share of the units that decides when training stops."""
+    calibration: Share = 0.17
+    """Share of the units that thresholds are set by."""
+    holdout: Share = 0.17
+    """Share of the units that nothing is fitted on: the flagged share is checked there."""
+    salt: str = ""
+    """Mixed into the hash; another salt deals the units out anew."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> SplitSection:
+        total = sum(self.shares.values())
+        if abs(total - 1) > 1e-6:
+            key = next((k for k in reversed(self.shares) if k in self.model_fields_set), "")
+            raise misfit(
+                key, f"shares that sum to {total:g}", "train + validation + calibration + holdout = 1"
+            )
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            raise misfit("until", f"{self.until}, not after since ({self.since})", "a day after `since`")
+        return self
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The parts and their shares, in a fixed order."""
+        return {
+            "train": self.train,
+            "validation": self.validation,
+            "calibration": self.calibration,
+            "holdout": self.holdout,
+        }
+
+
+class ModelSection(Section):
+    """The density and how it is trained."""
+
+    family: Literal["maf", "realnvp"] = "maf"
+    """Masked autoregressive flow, or coupling flow (RealNVP)."""
+    transformer: Literal["spline", "affine"] = "spline"
+    """The one-dimensional map in each layer. Default: spline for maf, affine for realnvp."""
+    order: Literal["single", "alternate", "random"] = "single"
+    """Column order of the layers. `single` (maf only, its default) keeps the order of `features`, which makes
+    reasons exact per column; realnvp takes `alternate` (its default) or `random`."""
+    layers: int = Field(default=3, ge=1, le=64)
+    """How many bijections are stacked. Default: 3 for maf, 6 for realnvp."""
+    hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(strict=False, min_length=1)] = (
+        64,
+        64,
+    )
+    """Widths of the hidden layers of each network."""
+    bins: int = Field(default=8, ge=2, le=128)
+    """Bins of each spline; only with `transformer: spline`."""
+    epochs: int = Field(default=40, ge=1)
+    """At most this many passes over the training records."""
+    batch_size: int = Field(default=512, ge=1)
+    """Records per training step."""
+    learning_rate: float = Field(default=2e-3, gt=0, le=1)
+    """Highest learning rate; it warms up, then falls along a cosine."""
+    weight_decay: float = Field(default=1e-4, ge=0, le=1)
+    """Decoupled weight decay (AdamW)."""
+    patience: int = Field(default=6, ge=1)
+    """Training stops after this many epochs without a better validation likelihood."""
+    clip: float = Field(default=5.0, gt=0)
+    """Bound on the gradient's norm."""
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    """Everything random starts here."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_family(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("family") == "realnvp":
+            return {"transformer": "affine", "order": "alternate", "layers": 6, **data}
+        return data
+
+    @model_validator(mode="after")
+    def _fitting(self) -> ModelSection:
+        if self.family == "realnvp" and self.order == "single":
+            raise misfit(
+                "order", "'single' with realnvp", "`alternate` or `random`: coupling has no single order"
+            )
+        if self.family == "realnvp" and self.layers < 2:
+            raise misfit("layers", "1 with realnvp", "at least 2, or some columns pass untouched")
+        if self.transformer == "affine" and "bins" in self.model_fields_set:
+            raise misfit(
+                "bins", "`bins` with affine", "`transformer: spline`, or no `bins`: affine maps have none"
+            )
+        return self
+
+
+class PolicySection(Section):
+    """What is flagged."""
+
+    false_alarm_rate: float = Field(default=0.001, gt=0, lt=1)
+    """Share of ordinary records that may be flagged. The calibration records must support it: with n of them
+    it cannot be below 1 / (n/2 + 1)."""
+
+
+class OutputSection(Section):
+    """What is written."""
+
+    folder: Name = "runs"
+    """Where outputs go, under <folder>/<pipeline>/; relative to the project folder."""
+    reasons: int = Field(default=3, ge=1, le=100)
+    """At most this many reasons per flagged record."""
+
+
+class ScheduleSection(Section):
+    """When new batches are scored."""
+
+    cron: Name = Field(examples=["0 6 * * *"])
+    """Five fields: minute, hour, day of month, month, day of week."""
+    timezone: Name = "UTC"
+    """An IANA time zone, such as Europe/Berlin."""
+
+    @model_validator(mode="after")
+    def _meaningful(self) -> ScheduleSection:
+        fault = cron_fault(self.cron)
+        if fault:
+            raise misfit("cron", f"{self.cron!r}: {fault}", "a cron expression such as '0 6 * * *'")
+        if self.timezone != "UTC":
+            try:
+                ZoneInfo(self.timezone)
+            except (KeyError, ValueError, OSError):
+                raise misfit("timezone", repr(self.timezone), "an IANA zone such as Europe/Berlin") from None
+        return self
+
+
+_MEMORY = re.compile(r"^\d+(\.\d+)? ?([KMGT]i?B)$")
+
+
+class ResourcesSection(Section):
+    """What a run may use."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the network runs; `auto` takes CUDA when there is one."""
+    threads: int = Field(default=2, ge=1, le=1024)
+    """Threads of the network and of the query."""
+    memory: str = Field(default="2GB", examples=["500MB", "8GB"])
+    """Memory of the DuckDB query; what does not fit goes to a temporary folder."""
+    tile: int = Field(default=1024, ge=1, le=1_048_576)
+    """Records per scoring tile, sealed with the version: a record's score never depends on its batch
+    mates."""
+
+    @model_validator(mode="after")
+    def _sized(self) -> ResourcesSection:
+        if not _MEMORY.match(self.memory):
+            raise misfit("memory", repr(self.memory), "a number and a unit, such as 500MB or 2GB")
+        return self

@@ -1,0 +1,106 @@
+"""What was flagged: records with their reasons, strangest first, read by manifest."""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from flowguard.errors import InputError
+from flowguard.explain import Reason
+from flowguard.stages.manifest import Manifest, latest
+from flowguard.stages.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Flagged:
+    """A flagged record: its key under the columns' own names, numbers, and reasons, strongest first."""
+
+    record_id: str
+    key: dict[str, Any]
+    batch: str
+    version: int
+    log_likelihood: float
+    score: float
+    p_value: float
+    reasons: tuple[Reason, ...]
+
+    def row(self) -> dict[str, Any]:
+        """The record as one flat row."""
+        return {
+            **self.key,
+            "batch": self.batch,
+            "record_id": self.record_id,
+            "log_likelihood": self.log_likelihood,
+            "score": self.score,
+            "p_value": self.p_value,
+            "version": self.version,
+            "reasons": [reason.words for reason in self.reasons],
+        }
+
+
+@dataclass(frozen=True)
+class FlaggedList:
+    """The strangest `records` of `total` flagged ones; `key` names the key columns that are shown."""
+
+    key: tuple[str, ...]
+    total: int
+    records: tuple[Flagged, ...]
+
+
+def flagged(pipeline: str | Path, *, batch: str | None = None, top: int | None = 20) -> FlaggedList:
+    """The strangest flagged records of one batch or of all, by p-value, then score.
+
+    Of a batch that several versions have scored, the latest one's word counts. Raises `InputError` when `batch` has
+    not been scored.
+    """
+    workspace = Workspace.open(pipeline)
+    scored = latest(workspace.folder)
+    if batch is not None:
+        if batch not in scored:
+            raise InputError(
+                f"Batch {batch!r} of {workspace.pipeline.name} has not been scored"
+                + (f"; {len(scored)} batches have, the last is {max(scored)}." if scored else " (none has been).")
+                + f" Run `flowguard score {pipeline} --batch {batch}`."
+            )
+        scored = {batch: scored[batch]}
+    spec = workspace.pipeline
+    key = tuple(name for name in spec.source.key if name not in spec.source.redact)
+    every = (record for manifest in scored.values() for record in of_batch(workspace, manifest, key))
+    total = sum(manifest.flagged for manifest in scored.values())
+    records = sorted(every, key=strangeness) if top is None else heapq.nsmallest(top, every, key=strangeness)
+    return FlaggedList(key, total, tuple(records))
+
+
+def strangeness(record: Flagged) -> tuple[float, float, str]:
+    """What records are sorted by: smallest p-value, then highest score, then id."""
+    return record.p_value, -record.score, record.record_id
+
+
+def of_batch(workspace: Workspace, manifest: Manifest, key: Sequence[str]) -> Iterator[Flagged]:
+    """The flagged records of one scored batch, in the file's order."""
+    if not manifest.flagged:
+        return
+    reasons: dict[str, list[Reason]] = defaultdict(list)
+    if "reasons" in manifest.files:
+        for row in pq.read_table(workspace.folder / manifest.files["reasons"], partitioning=None).to_pylist():
+            reasons[row["record_id"]].append(Reason(**row))
+    columns = ["record_id", *key, "log_likelihood", "score", "p_value"]
+    path = workspace.folder / manifest.files["scores"]
+    table = pq.read_table(path, columns=columns, filters=[("flag", "==", True)], partitioning=None)
+    for row in table.to_pylist():
+        yield Flagged(
+            record_id=row["record_id"],
+            key={name: row[name] for name in key},
+            batch=manifest.batch,
+            version=manifest.version,
+            log_likelihood=row["log_likelihood"],
+            score=row["score"],
+            p_value=row["p_value"],
+            reasons=tuple(sorted(reasons[row["record_id"]], key=lambda reason: reason.rank)),
+        )

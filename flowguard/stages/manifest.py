@@ -1,0 +1,96 @@
+"""The manifest of a scored batch: written last, so that what it names is whole and what it does not name never counts.
+
+It is also the only place for times and run ids: the Parquet files of a rerun have the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from flowguard.errors import FlowguardError
+from flowguard.tables import atomic_json
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What happened to one batch under one version.
+
+    `fingerprint` identifies the batch's data whatever its order and chunking, `stamp` the state of the source files it
+    was read from (equal stamp: nothing to read again), `bundle` the digest of the version. `files` maps `scores`,
+    `reasons` and `quarantine` to paths below the pipeline's folder. `quarantined` counts refused records by reason.
+    """
+
+    pipeline: str
+    batch: str
+    model: str
+    version: int
+    bundle: str
+    fingerprint: str
+    stamp: str
+    read: int
+    scored: int
+    flagged: int
+    quarantined: dict[str, int]
+    score: str
+    level: float
+    files: dict[str, str]
+    quantiles: dict[str, float]
+    started: str
+    seconds: float
+    run: str | None
+
+    @property
+    def quarantined_total(self) -> int:
+        """Records that could not be scored; read = scored + quarantined."""
+        return sum(self.quarantined.values())
+
+
+def manifest_path(folder: Path, batch: str, version: int) -> Path:
+    """Where the manifest of a batch under a version lies."""
+    return folder / "manifests" / f"batch={batch}" / f"version={version}.json"
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> Path:
+    """Put the manifest in place: from here on the batch counts."""
+    path = manifest_path(folder, manifest.batch, manifest.version)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_json(path, asdict(manifest))
+    return path
+
+
+def read_manifest(path: Path) -> Manifest | None:
+    """The manifest at `path`, or None when there is none; raises `FlowguardError` when it is damaged."""
+    try:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return Manifest(**{field.name: document[field.name] for field in fields(Manifest)})
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise FlowguardError(
+            f"The manifest {path} cannot be read ({type(error).__name__}: {error}). "
+            "Delete that file and score the batch again."
+        ) from None
+
+
+def manifests(folder: Path, *, batch: str | None = None, version: int | None = None) -> Iterator[Manifest]:
+    """All manifests of a pipeline, by batch and then version."""
+    pattern = f"batch={batch or '*'}/version={version or '*'}.json"
+    paths = (folder / "manifests").glob(pattern)
+    for path in sorted(paths, key=lambda p: (p.parent.name, int(p.stem.removeprefix("version=")))):
+        manifest = read_manifest(path)
+        if manifest is not None:
+            yield manifest
+
+
+def latest(folder: Path) -> dict[str, Manifest]:
+    """For every scored batch the manifest of the version that scored it last."""
+    newest: dict[str, Manifest] = {}
+    for manifest in manifests(folder):
+        known = newest.get(manifest.batch)
+        if known is None or manifest.started >= known.started:
+            newest[manifest.batch] = manifest
+    return newest

@@ -1,0 +1,80 @@
+"""From the pipeline file's words to what the encoder and the density are told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from flowguard.detector import Columns, Engine
+from flowguard.encoding import ContextSettings, NumberSettings
+from flowguard.errors import SchemaError
+from flowguard.spec import Pipeline
+from flowguard.tables import Source, Wanted, check_columns
+from flowguard.training import TrainingSettings
+
+
+def checked_schema(pipeline: Pipeline, source: Source) -> pa.Schema:
+    """The source's schema, once every column that the pipeline names is in it with a type that fits.
+
+    Raises one `SchemaError` with everything that is wrong.
+    """
+    schema = source.schema()
+    check_columns(schema, Wanted.gather(pipeline.uses()), where=source.describe())
+    return schema
+
+
+def columns_of(pipeline: Pipeline, schema: pa.Schema) -> Columns:
+    """What each column means to the model, with the types found in the data."""
+    if pipeline.columns.inferred:
+        raise SchemaError(f"{pipeline.path}: `columns: infer` has not been resolved.")
+    features = {name: NumberSettings(front=entry.front) for name, entry in pipeline.columns.features.items()}
+    context = {
+        name: ContextSettings(**_context(entry.model_dump())) for name, entry in pipeline.columns.context.items()
+    }
+    read = [name for name in features] + [settings.column or name for name, settings in context.items()]
+    return Columns(
+        features=features,
+        context=context,
+        types={name: str(schema.field(name).type) for name in dict.fromkeys(read)},
+        key=list(pipeline.source.key),
+        redact=list(pipeline.source.redact),
+        units={name: entry.unit for name, entry in pipeline.columns.features.items() if entry.unit},
+    )
+
+
+def architecture_of(pipeline: Pipeline) -> dict[str, Any]:
+    """The density's shape, as `RecordDensity.build` reads it."""
+    model = pipeline.model
+    shape: dict[str, Any] = {
+        "family": model.family,
+        "transformer": model.transformer,
+        "order": model.order,
+        "layers": model.layers,
+        "hidden": list(model.hidden),
+    }
+    return shape | ({"bins": model.bins} if model.transformer == "spline" else {})
+
+
+def training_of(pipeline: Pipeline) -> TrainingSettings:
+    """How the density is trained."""
+    model = pipeline.model
+    return TrainingSettings(
+        epochs=model.epochs,
+        batch_size=model.batch_size,
+        learning_rate=model.learning_rate,
+        weight_decay=model.weight_decay,
+        patience=model.patience,
+        clip=model.clip,
+        seed=model.seed,
+    )
+
+
+def engine_of(pipeline: Pipeline) -> Engine:
+    """How scores are computed."""
+    return Engine(tile=pipeline.resources.tile)
+
+
+def _context(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in entry.items() if value is not None}

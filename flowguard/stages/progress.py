@@ -1,0 +1,69 @@
+"""How long work reports on itself: stages speak to whatever listener the door has set, or to nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """What a door offers to a stage: a bar with a title, and lines worth reading."""
+
+    def start(self, title: str, total: float | None) -> None:
+        """A piece of work begins; `total` is None when its size is unknown."""
+
+    def advance(self, amount: float, note: str | None = None) -> None:
+        """So much more of the work is done."""
+
+    def finish(self) -> None:
+        """The piece of work ended."""
+
+    def say(self, line: str) -> None:
+        """One line for the reader."""
+
+
+class Silence:
+    """The listener of a library call: none."""
+
+    def start(self, title: str, total: float | None) -> None:
+        pass
+
+    def advance(self, amount: float, note: str | None = None) -> None:
+        pass
+
+    def finish(self) -> None:
+        pass
+
+    def say(self, line: str) -> None:
+        pass
+
+
+_listener: ContextVar[Progress] = ContextVar("flowguard_progress", default=Silence())
+
+
+@contextmanager
+def listening(listener: Progress) -> Iterator[None]:
+    """Everything that stages report inside the block goes to `listener`."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+@contextmanager
+def work(title: str, total: float | None = None) -> Iterator[Progress]:
+    """One piece of long work: `with work("scoring", total=rows) as bar: bar.advance(n)`."""
+    listener = _listener.get()
+    listener.start(title, total)
+    try:
+        yield listener
+    finally:
+        listener.finish()
+
+
+def say(line: str) -> None:
+    """One line for the reader."""
+    _listener.get().say(line)

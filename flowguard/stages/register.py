@@ -1,0 +1,88 @@
+"""Register: a sealed bundle becomes one version of the pipeline's model in MLflow."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from flowguard.detector import Detector, load
+from flowguard.registry import Version
+from flowguard.reports import calibration_plot, training_plot
+from flowguard.stages.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A version in the registry and the alias that it got: champion, challenger, or what it had before."""
+
+    version: Version
+    known: bool
+
+
+def register(pipeline: str | Path, bundle: Path) -> Registered:
+    """Log the bundle's parameters, metrics, plots and files, and register it.
+
+    A pipeline's first version becomes champion, later ones challenger. A bundle whose digest is registered already is
+    not registered again: the same data, settings and seed make the same version.
+    """
+    workspace = Workspace.open(pipeline)
+    spec, registry = workspace.pipeline, workspace.registry
+    detector = load(bundle)
+    known = registry.find(spec.name, detector.digest)
+    if known is not None:
+        return Registered(known, known=True)
+    version = registry.log_version(
+        bundle,
+        name=spec.name,
+        params=_params(detector),
+        history=detector.history,
+        metrics=_metrics(detector),
+        plots={
+            "training.svg": training_plot(detector.history),
+            "calibration.svg": calibration_plot(detector.calibration),
+        },
+        tags={
+            "pipeline": spec.name,
+            "measure_id": detector.measure_id,
+            "fingerprint": str(detector.provenance["fingerprint"]),
+            "training": str(detector.provenance["training"]),
+        },
+        inputs=dict(detector.input_schema()),
+        key=list(detector.key),
+        redact=detector.redact,
+    )
+    return Registered(version, known=False)
+
+
+def clear_drafts(pipeline: str | Path) -> None:
+    """Remove what training left behind; everything that counts is in the registry."""
+    shutil.rmtree(Workspace.open(pipeline).folder / "work", ignore_errors=True)
+
+
+def _params(detector: Detector) -> dict[str, object]:
+    facts = detector.provenance
+    return {
+        **facts["model"],
+        "features": ", ".join(detector.encoder.feature_names),
+        "since": facts["split"]["since"],
+        "until": facts["split"]["until"],
+        "false_alarm_rate": detector.level,
+        "score": detector.score_name,
+        **{f"records_{part}": count for part, count in facts["records"].items()},
+    }
+
+
+def _metrics(detector: Detector) -> dict[str, float]:
+    calibration, holdout = detector.calibration, detector.provenance["holdout"]
+    assert calibration is not None
+    best = min(detector.history, key=lambda epoch: epoch["validation_nll"])
+    metrics = {
+        "validation_nll": best["validation_nll"],
+        "calibration_size": float(calibration.size),
+        "threshold": float(calibration.threshold),
+        "holdout_log_likelihood": detector.provenance["holdout_log_likelihood"],
+    }
+    if holdout:
+        metrics |= {f"holdout_{name}": float(holdout[name]) for name in ("asked", "observed", "standard_error")}
+    return {name: value for name, value in metrics.items() if value is not None}

@@ -1,0 +1,239 @@
+"""Report: one self-contained HTML page for every scored batch, and one for the whole run."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from flowguard.calibration import Calibration
+from flowguard.detector import Detector
+from flowguard.errors import InputError
+from flowguard.reports import (
+    BatchReport,
+    BatchSummary,
+    FlaggedRecord,
+    RateLine,
+    RunReport,
+    render_batch,
+    render_run,
+    run_picture,
+    score_histogram,
+)
+from flowguard.stages.flagged import Flagged, of_batch, strangeness
+from flowguard.stages.manifest import Manifest, latest
+from flowguard.stages.progress import work
+from flowguard.stages.score import detector_of
+from flowguard.stages.workspace import Workspace
+from flowguard.tables import atomic_path, atomic_text
+
+STRANGEST = 40
+
+
+@dataclass(frozen=True)
+class Reported:
+    """The pages that were written, and what the run's page says of asked and observed rates."""
+
+    pages: tuple[Path, ...]
+    run: Path
+    picture: Path
+    overall: RateLine
+    groups: tuple[RateLine, ...]
+    holdout: RateLine | None
+    notices: tuple[str, ...]
+
+
+def report(pipeline: str | Path, *, batch: str | None = None) -> Reported:
+    """Write the pages of every scored batch (or of one) and of the run; raises `InputError` when nothing was scored."""
+    workspace = Workspace.open(pipeline)
+    scored = latest(workspace.folder)
+    if not scored or (batch is not None and batch not in scored):
+        what = f"batch {batch!r}" if batch is not None else "no batch"
+        raise InputError(
+            f"{workspace.pipeline.name}: {what} has {'not ' if batch is not None else ''}been scored yet. "
+            f"Run `flowguard score {pipeline}` first."
+        )
+    folder = workspace.folder / "reports"
+    folder.mkdir(parents=True, exist_ok=True)
+    key = [name for name in workspace.pipeline.source.key if name not in workspace.pipeline.source.redact]
+    names = sorted(scored)
+    detectors = {
+        version: detector_of(workspace, workspace.registry.resolve(workspace.pipeline.name, version))
+        for version in {manifest.version for manifest in scored.values()}
+    }
+    pages: list[Path] = []
+    strangest: list[Flagged] = []
+    with work("writing pages", total=len(names)) as bar:
+        for place, name in enumerate(names):
+            manifest = scored[name]
+            records = sorted(of_batch(workspace, manifest, key), key=strangeness)
+            strangest = sorted([*strangest, *records], key=strangeness)[:STRANGEST]
+            if batch is None or batch == name:
+                page = folder / _page_name(name)
+                neighbours = (names[place - 1] if place else None, names[place + 1] if place + 1 < len(names) else None)
+                text = render_batch(
+                    _batch_report(workspace, manifest, detectors[manifest.version], records, neighbours)
+                )
+                atomic_text(page, text)
+                pages.append(page)
+            bar.advance(1, name)
+    run = _run_report(workspace, [scored[name] for name in names], detectors, strangest)
+    run_page, picture = folder / "run.html", folder / "run.png"
+    atomic_text(run_page, render_run(run))
+    with atomic_path(picture) as temporary:
+        temporary.write_bytes(run_picture(run))
+    return Reported(
+        tuple(pages), run_page, picture, run.overall, tuple(run.groups), run.holdout, tuple(run.notices)
+    )
+
+
+def _batch_report(
+    workspace: Workspace,
+    manifest: Manifest,
+    detector: Detector,
+    records: Sequence[Flagged],
+    neighbours: tuple[str | None, str | None],
+) -> BatchReport:
+    calibration = detector.calibration
+    assert calibration is not None
+    scores = np.zeros(0)
+    if "scores" in manifest.files:
+        path = workspace.folder / manifest.files["scores"]
+        scores = pq.read_table(path, columns=["score"], partitioning=None)["score"].to_numpy()
+    before, after = ((name, _page_name(name)) if name else None for name in neighbours)
+    return BatchReport(
+        pipeline=manifest.pipeline,
+        batch=manifest.batch,
+        version=str(manifest.version),
+        digest=manifest.bundle,
+        scored_at=manifest.started[:16].replace("T", " ") + " UTC",
+        read=manifest.read,
+        scored=manifest.scored,
+        quarantined=manifest.quarantined_total,
+        flagged=manifest.flagged,
+        asked_rate=manifest.level,
+        threshold=calibration.threshold,
+        histogram=score_histogram(scores, calibration.scores, threshold=calibration.threshold),
+        quarantine=manifest.quarantined,
+        records=[_shown(record) for record in records],
+        notices=() if detector.explains else (_NO_REASONS,),
+        redact=detector.redact,
+        run_href="run.html",
+        previous=before,
+        following=after,
+    )
+
+
+_NO_REASONS = (
+    "This version's family has no single column order, so it gives no reasons by column. "
+    "Use `model.family: maf` with `order: single` to get them."
+)
+
+
+def _run_report(
+    workspace: Workspace,
+    manifests: Sequence[Manifest],
+    detectors: Mapping[int, Detector],
+    strangest: Sequence[Flagged],
+) -> RunReport:
+    newest = detectors[max(detectors)]
+    calibration = newest.calibration
+    assert calibration is not None
+    holdout = newest.provenance.get("holdout")
+    asked = calibration.false_alarm_rate
+    overall = _line("All scored batches", manifests, calibration)
+    months = defaultdict(list)
+    for manifest in manifests:
+        months[manifest.batch[:7]].append(manifest)
+    by_day = workspace.pipeline.source.batch == "day"
+    groups = [_line(month, part, calibration) for month, part in sorted(months.items())] if by_day else []
+    notices = [] if newest.explains else [_NO_REASONS]
+    split = workspace.pipeline.split
+    if not overall.within and overall.observed > overall.asked:
+        fitted = f"{split.since or 'the beginning'} to {split.until or 'the end'}"
+        notices.append(
+            f"The flagged share is {overall.observed / overall.asked:.1f} times the rate that was asked for. The threshold "
+            f"was calibrated on records from {fitted}; these batches are not like them (another season, new conditions, a "
+            "change in the data), so the rate is not guaranteed here. Train or calibrate on records like these to restore it."
+        )
+    if len(detectors) > 1:
+        notices.append(f"These batches were scored by {len(detectors)} versions; thresholds are those of version {max(detectors)}.")
+    return RunReport(
+        pipeline=workspace.pipeline.name,
+        versions=[str(version) for version in sorted(detectors)],
+        period=f"{manifests[0].batch} to {manifests[-1].batch}",
+        made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        asked_rate=asked,
+        threshold=calibration.threshold,
+        batches=[_summary(manifest) for manifest in manifests],
+        overall=overall,
+        unit="day" if by_day else "batch",
+        holdout=None if holdout is None else _holdout_line(holdout),
+        groups=groups,
+        strangest=[_shown(record) for record in strangest],
+        notices=notices,
+        redact=newest.redact,
+        digest=newest.digest,
+    )
+
+
+def _line(name: str, manifests: Sequence[Manifest], calibration: Calibration) -> RateLine:
+    """Asked against observed over batches; the standard error takes batches as clusters and the calibration's own error in."""
+    flags = np.concatenate([np.arange(m.scored) < m.flagged for m in manifests]) if manifests else np.zeros(0, dtype=bool)
+    units = np.repeat(np.arange(len(manifests)), [m.scored for m in manifests]).astype(str)
+    if not len(flags):
+        return RateLine(name, 0, 0, calibration.false_alarm_rate, math.nan, math.nan)
+    check = calibration.check_rate(flags, units)
+    return RateLine(name, len(flags), int(flags.sum()), check.asked, check.observed, check.standard_error, check.units)
+
+
+def _holdout_line(facts: Mapping[str, float]) -> RateLine:
+    flagged = round(facts["observed"] * facts["records"])
+    return RateLine(
+        "Hold-out",
+        int(facts["records"]),
+        flagged,
+        facts["asked"],
+        facts["observed"],
+        facts["standard_error"],
+        int(facts["units"]),
+    )
+
+
+def _summary(manifest: Manifest) -> BatchSummary:
+    quantiles = manifest.quantiles
+    return BatchSummary(
+        batch=manifest.batch,
+        read=manifest.read,
+        scored=manifest.scored,
+        quarantined=manifest.quarantined_total,
+        flagged=manifest.flagged,
+        median=quantiles.get("q50", math.nan),
+        q05=quantiles.get("q05", math.nan),
+        q95=quantiles.get("q95", math.nan),
+        href=_page_name(manifest.batch),
+    )
+
+
+def _shown(record: Flagged) -> FlaggedRecord:
+    return FlaggedRecord(
+        record_id=record.record_id,
+        key=record.key,
+        log_likelihood=record.log_likelihood,
+        score=record.score,
+        p_value=record.p_value,
+        reasons=record.reasons,
+        batch=record.batch,
+        href=f"{_page_name(record.batch)}#{record.record_id}",
+    )
+
+
+def _page_name(batch: str) -> str:
+    return f"batch-{batch.replace(os.sep, '-')}.html"

@@ -1,0 +1,222 @@
+"""Score batches with a registered version: Parquet in, scores, reasons and quarantine out, each batch exactly once."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from flowguard.detector import Detector, load
+from flowguard.errors import InputError
+from flowguard.registry import Version
+from flowguard.stages.manifest import Manifest, latest, manifest_path, read_manifest, write_manifest
+from flowguard.stages.output import BatchWriter
+from flowguard.stages.progress import say, work
+from flowguard.stages.workspace import Workspace
+from flowguard.tables import Batch, Fingerprint, RecordIds
+
+
+@dataclass(frozen=True)
+class ScoredBatch:
+    """One batch's result; `fresh` is False when it had been scored before and nothing was done."""
+
+    manifest: Manifest
+    fresh: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a scoring run will do: one version for all of its batches, in order."""
+
+    name: str
+    version: int
+    batches: tuple[str, ...]
+
+
+def score(
+    pipeline: str | Path,
+    *,
+    batch: str | None = None,
+    since: date | None = None,
+    until: date | None = None,
+    version: str | int = "champion",
+    force: bool = False,
+) -> list[ScoredBatch]:
+    """Score one batch, or every batch of a period that is new or was delivered again with other content."""
+    plan = plan_scoring(pipeline, batch=batch, since=since, until=until, version=version, force=force)
+    results = []
+    with work(f"scoring with version {plan.version}", total=len(plan.batches)) as bar:
+        for name in plan.batches:
+            results.append(score_batch(pipeline, name, version=plan.version, force=force))
+            bar.advance(1, name)
+    return results
+
+
+def plan_scoring(
+    pipeline: str | Path,
+    *,
+    batch: str | None = None,
+    since: date | None = None,
+    until: date | None = None,
+    version: str | int = "champion",
+    force: bool = False,
+) -> Plan:
+    """The version and the batches that `score` would work on.
+
+    A batch that was scored before, by whichever version, counts as done unless its source changed since; one that is
+    named is always looked at, and `force` takes all. Raises `RegistryError` when there is no such version and
+    `InputError` when there is no such batch.
+    """
+    workspace = Workspace.open(pipeline)
+    wanted = workspace.registry.resolve(workspace.pipeline.name, version)
+    source = workspace.source()
+    if batch is not None:
+        names = [_named(source.batches(), batch, workspace).name]
+    else:
+        known = {} if force else latest(workspace.folder)
+        names = [
+            found.name
+            for found in source.batches(since=since, until=until)
+            if found.name not in known or known[found.name].stamp != source.stamp(found)
+        ]
+    return Plan(wanted.name, wanted.version, tuple(names))
+
+
+def score_batch(
+    pipeline: str | Path,
+    batch: str,
+    *,
+    version: str | int = "champion",
+    force: bool = False,
+    run: str | None = None,
+) -> ScoredBatch:
+    """Score one batch and put its files and manifest in place.
+
+    Does nothing when the same data was scored by the same bundle before, unless `force`. The result does not depend on
+    how often, in which order or on how many machines this runs: files carry the data's fingerprint in their name and
+    are renamed into place, and the manifest that makes them count comes last. `run` is recorded in the manifest.
+    """
+    started, clock = datetime.now(UTC), time.perf_counter()
+    workspace = Workspace.open(pipeline)
+    spec = workspace.pipeline
+    wanted = workspace.registry.resolve(spec.name, version)
+    detector = detector_of(workspace, wanted)
+    source = workspace.source()
+    found = _named(source.batches(), batch, workspace)
+    path = manifest_path(workspace.folder, found.name, wanted.version)
+    before = read_manifest(path)
+    stamp = source.stamp(found)
+    columns = list(dict.fromkeys([*detector.columns, *spec.source.key]))
+
+    if before is not None and before.bundle == detector.digest and not force:
+        identity = _fingerprint(source.read(columns, batch=found))
+        if before.fingerprint == identity and _whole(workspace, before):
+            if before.stamp != stamp:
+                before = replace(before, stamp=stamp)
+                write_manifest(workspace.folder, before)
+            return ScoredBatch(before, fresh=False)
+
+    fingerprint = Fingerprint()
+    ids = RecordIds(spec.source.key)
+    quarantined: Counter[str] = Counter()
+    read = scored = flagged = 0
+    all_scores: list[np.ndarray] = []
+    with BatchWriter(workspace, found.name, wanted.version, key=spec.source.key) as writer:
+        for chunk in source.read(columns, batch=found):
+            fingerprint.update(chunk)
+            encoded = detector.encode(chunk)
+            evaluation = detector.evaluate(encoded)
+            scores = detector.judge(encoded, evaluation)
+            record_ids = ids.update(chunk)
+            usable = np.array([reason is None for reason in scores.refused], dtype=bool)
+            quarantined.update(reason for reason in scores.refused if reason is not None)
+            writer.write_scores(chunk, record_ids, scores, usable)
+            writer.write_quarantine(chunk, record_ids, scores.refused)
+            rows = np.flatnonzero(scores.flag)
+            if len(rows) and detector.explains:
+                named = [record_ids[row] for row in rows]
+                writer.write_reasons(
+                    detector.reasons(encoded, evaluation, rows, record_ids=named, top=spec.output.reasons)
+                )
+            read += len(usable)
+            scored += int(usable.sum())
+            flagged += len(rows)
+            all_scores.append(scores.score[usable])
+        files = writer.finish(fingerprint.hexdigest())
+    manifest = Manifest(
+        pipeline=spec.name,
+        batch=found.name,
+        model=wanted.name,
+        version=wanted.version,
+        bundle=detector.digest,
+        fingerprint=fingerprint.hexdigest(),
+        stamp=stamp,
+        read=read,
+        scored=scored,
+        flagged=flagged,
+        quarantined=dict(sorted(quarantined.items())),
+        score=detector.score_name,
+        level=detector.level,
+        files=files,
+        quantiles=_quantiles(np.concatenate(all_scores) if all_scores else np.zeros(0)),
+        started=started.isoformat(timespec="milliseconds"),
+        seconds=round(time.perf_counter() - clock, 3),
+        run=run,
+    )
+    write_manifest(workspace.folder, manifest)
+    writer.remove_superseded()
+    if manifest.quarantined_total:
+        say(f"{found.name}: {manifest.quarantined_total} of {read} records quarantined ({_listed(quarantined)})")
+    return ScoredBatch(manifest, fresh=True)
+
+
+@lru_cache(maxsize=4)
+def _loaded(folder: str, digest: str) -> Detector:
+    return load(Path(folder))
+
+
+def detector_of(workspace: Workspace, version: Version) -> Detector:
+    """The detector of a registered version; fetched and checked once per process."""
+    folder = workspace.registry.fetch(version, workspace.runs / ".bundles")
+    return _loaded(os.fspath(folder), version.digest)
+
+
+def _named(batches: Sequence[Batch], name: str, workspace: Workspace) -> Batch:
+    for batch in batches:
+        if batch.name == name:
+            return batch
+    known = ", ".join(b.name for b in batches[:3]) + (f", ... {batches[-1].name}" if len(batches) > 3 else "")
+    raise InputError(
+        f"{workspace.pipeline.path}: there is no batch {name!r}. The source has {len(batches)} batches"
+        + (f": {known}." if batches else ".")
+    )
+
+
+def _fingerprint(chunks: Iterable[pa.RecordBatch]) -> str:
+    fingerprint = Fingerprint()
+    for chunk in chunks:
+        fingerprint.update(chunk)
+    return fingerprint.hexdigest()
+
+
+def _whole(workspace: Workspace, manifest: Manifest) -> bool:
+    return all((workspace.folder / file).exists() for file in manifest.files.values())
+
+
+def _quantiles(scores: np.ndarray) -> dict[str, float]:
+    if not len(scores):
+        return {}
+    levels = (0.05, 0.25, 0.5, 0.75, 0.95)
+    return {f"q{round(level * 100):02d}": float(value) for level, value in zip(levels, np.quantile(scores, levels))}
+
+
+def _listed(reasons: Counter[str]) -> str:
+    return "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(3))

@@ -1,0 +1,41 @@
+"""Train: check, deal, fit, calibrate and register in one go, as the command does and the flow does task by task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from flowguard.stages.calibrate import Calibrated, calibrate
+from flowguard.stages.check import Checked, check
+from flowguard.stages.deal import Dealt, deal
+from flowguard.stages.fit import Fitted, fit
+from flowguard.stages.register import Registered, clear_drafts, register
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What each step of a training made; `fitted` and `calibrated` are None when the version was known already."""
+
+    checked: Checked
+    dealt: Dealt
+    fitted: Fitted | None
+    calibrated: Calibrated | None
+    registered: Registered
+
+
+def train(pipeline: str | Path) -> Trained:
+    """From a pipeline file to a registered version.
+
+    The same records, settings and seed make the same version: when the registry has it, nothing is trained.
+    """
+    checked = check(pipeline)
+    dealt = deal(pipeline)
+    fitted = calibrated = None
+    if dealt.known is not None:
+        registered = Registered(dealt.known, known=True)
+    else:
+        fitted = fit(pipeline, dealt)
+        calibrated = calibrate(pipeline, fitted.folder)
+        registered = register(pipeline, calibrated.folder)
+    clear_drafts(pipeline)
+    return Trained(checked, dealt, fitted, calibrated, registered)

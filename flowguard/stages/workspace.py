@@ -1,0 +1,66 @@
+"""Where a pipeline's things lie: outputs, manifests, work in progress, registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from flowguard.registry import Registry
+from flowguard.spec import Pipeline, load_pipeline
+from flowguard.tables import Source, open_files, open_query
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One pipeline with its folder `runs/<pipeline>/` and the registry beside it."""
+
+    pipeline: Pipeline
+
+    @classmethod
+    def open(cls, path: str | Path) -> Workspace:
+        """Read the pipeline file at `path`."""
+        return cls(load_pipeline(Path(path)))
+
+    def resolved(self) -> Pipeline:
+        return self.pipeline
+
+    @property
+    def runs(self) -> Path:
+        """The folder that all pipelines of a project share: registry, artifacts, Prefect's database."""
+        return self.pipeline.root / self.pipeline.output.folder
+
+    @property
+    def folder(self) -> Path:
+        """This pipeline's own folder."""
+        return self.runs / self.pipeline.name
+
+    @property
+    def registry(self) -> Registry:
+        """The model registry: MLFLOW_TRACKING_URI, or SQLite in the runs folder."""
+        return Registry.at(self.runs)
+
+    def source(self) -> Source:
+        """The pipeline's data."""
+        source, root = self.pipeline.source, self.pipeline.root
+        if source.query is not None:
+            return open_query(
+                source.query,
+                tables=dict(source.tables),
+                root=root,
+                time=source.time,
+                key=source.key,
+                memory=self.pipeline.resources.memory,
+                threads=self.pipeline.resources.threads,
+            )
+        return open_files(source.path, root=root, batch=source.batch, time=source.time)
+
+    def output(self, kind: str, batch: str, version: int) -> Path:
+        """The folder of one batch's `scores`, `reasons` or `quarantine`."""
+        return self.folder / kind / f"batch={batch}" / f"version={version}"
+
+    def relative(self, path: Path) -> str:
+        """`path` as a user would type it from the project folder."""
+        try:
+            return str(path.relative_to(self.pipeline.root))
+        except ValueError:
+            return str(path)

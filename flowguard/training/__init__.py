@@ -1,0 +1,17 @@
+"""The training loop: minibatches from a stream, early stopping, checkpoints that resume to the same bits."""
+
+from __future__ import annotations
+
+from flowguard.training.device import choose_device
+from flowguard.training.loop import Epoch, TrainingResult, TrainingSettings, train
+from flowguard.training.stream import Records, shuffled_batches
+
+__all__ = [
+    "Epoch",
+    "Records",
+    "TrainingResult",
+    "TrainingSettings",
+    "choose_device",
+    "shuffled_batches",
+    "train",
+]

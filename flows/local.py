@@ -1,0 +1,84 @@
+"""Prefect without a server of its own: defaults for the in-process mode. Import this before prefect.
+
+Nothing here overrides what the user has set, and with PREFECT_API_URL set the flows report to that server instead.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    TaskRunFilter,
+    TaskRunFilterState,
+    TaskRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.context import get_run_context
+from prefect.tasks import Task
+
+from flowguard.errors import InputError
+
+UNFINISHED = [StateType.RUNNING, StateType.PENDING, StateType.SCHEDULED]
+
+
+def worth_retrying(task: Task, run: object, state: object) -> bool:
+    """Retry what may pass (a disk, a network, a lock), never a wrong input."""
+    try:
+        state.result()  # type: ignore[attr-defined]
+    except InputError:
+        return False
+    except Exception:
+        return True
+    return False
+
+
+# What may pass is tried again, soon and then later.
+RETRY: dict[str, Any] = {
+    "retries": 2,
+    "retry_delay_seconds": [10, 60],
+    "retry_condition_fn": worth_retrying,
+}
+
+
+def artifact_key(name: str) -> str:
+    """`name` as Prefect allows it in an artifact's key: lower case letters, digits and dashes."""
+    return name.lower().replace("_", "-")
+
+
+def run_id() -> str | None:
+    """The id of the Prefect run at hand, or None outside of one."""
+    try:
+        context = get_run_context()
+    except Exception:
+        return None
+    run = getattr(context, "flow_run", None) or getattr(context, "task_run", None)
+    return str(getattr(run, "flow_run_id", None) or run.id) if run else None
+
+
+def settle(seconds: float = 15.0) -> None:
+    """Wait until the server has recorded every task run.
+
+    The in-process server writes task states in the background and stops with the program: leaving at once would lose
+    the last of them and print their tracebacks.
+    """
+    deadline = time.monotonic() + seconds
+    with get_client(sync_client=True) as client:
+        while time.monotonic() < deadline:
+            open_runs = client.read_task_runs(
+                task_run_filter=TaskRunFilter(
+                    state=TaskRunFilterState(type=TaskRunFilterStateType(any_=UNFINISHED))
+                ),
+                limit=1,
+            )
+            if not open_runs:
+                return
+            time.sleep(0.25)
+
+

@@ -1,0 +1,67 @@
+"""Train a pipeline's next version: check, deal, fit, calibrate, register, one task each.
+
+python -m flows.train pipelines/flights.yaml
+"""
+
+from __future__ import annotations
+
+import sys
+
+from flows.local import RETRY, artifact_key, settle  # isort: skip  (sets Prefect's defaults before it is imported)
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+
+from flowguard.stages.calibrate import Calibrated, calibrate
+from flowguard.stages.check import check
+from flowguard.stages.deal import deal
+from flowguard.stages.fit import Fitted, fit
+from flowguard.stages.register import Registered, clear_drafts, register
+from flowguard.stages.train import Trained
+
+check_data = task(check, name="check", **RETRY)
+deal_records = task(deal, name="deal", **RETRY)
+fit_density = task(fit, name="fit", **RETRY)  # a retry goes on from the last checkpoint
+calibrate_thresholds = task(calibrate, name="calibrate", **RETRY)
+register_version = task(register, name="register", **RETRY)
+
+
+@flow(name="train", flow_run_name="train {pipeline}", log_prints=False)
+def train(pipeline: str) -> Trained:
+    """From a pipeline file to a registered version; nothing is trained when the registry has the very same one."""
+    checked = check_data(pipeline)
+    dealt = deal_records(pipeline)
+    fitted = calibrated = None
+    if dealt.known is not None:
+        registered = Registered(dealt.known, known=True)
+    else:
+        fitted = fit_density(pipeline, dealt)
+        calibrated = calibrate_thresholds(pipeline, fitted.folder)
+        registered = register_version(pipeline, calibrated.folder)
+        create_markdown_artifact(
+            key=f"{artifact_key(checked.name)}-version",
+            markdown=_page(fitted, calibrated, registered),
+            description=str(registered.version),
+        )
+    clear_drafts(pipeline)
+    return Trained(checked, dealt, fitted, calibrated, registered)
+
+
+def _page(fitted: Fitted, calibrated: Calibrated, registered: Registered) -> str:
+    lines = [
+        f"# {registered.version}",
+        f"- best epoch {fitted.best_epoch} of {fitted.epochs}, {fitted.validation_nll:.3f} nats per validation record",
+        f"- threshold {calibrated.threshold:.3f} for a false alarm rate of {calibrated.level:g}, "
+        f"from {calibrated.size:,} calibration records",
+    ]
+    if calibrated.holdout:
+        rate = calibrated.holdout
+        lines.append(
+            f"- hold-out: asked {rate.asked:g}, observed {rate.observed:.2g} (standard error {rate.standard_error:.2g})"
+        )
+    return "\n".join([*lines, f"- bundle `{calibrated.digest}`"])
+
+
+if __name__ == "__main__":
+    train(sys.argv[1])
+    settle()

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flowguard.encoding.lattice import find_step
+
+
+@given(
+    step=st.sampled_from([1.0, 60.0, 0.1, 0.25, 0.18, 1 / 3, 1e-6, 1e9]),
+    offset=st.sampled_from([0.0, 39.02, -1e4]),
+    places=st.lists(st.integers(-5000, 5000), min_size=3, max_size=200, unique=True),
+)
+@settings(max_examples=150, deadline=None)
+def test_the_step_of_a_lattice_divides_its_gaps_and_is_the_largest(
+    step: float, offset: float, places: list[int]
+) -> None:
+    whole = int(np.gcd.reduce(np.diff(sorted(places))))
+    found = find_step(np.sort(offset * step + step * np.array(places)))
+    assert found == pytest.approx(whole * step, rel=1e-6)
+
+
+def test_a_continuum_has_no_step() -> None:
+    random = np.random.default_rng(2)
+    for values in (random.normal(size=20_000), random.lognormal(size=300), random.random(30)):
+        assert find_step(np.sort(values)) is None
+
+
+def test_a_constant_has_no_step() -> None:
+    assert find_step(np.full(9, 3.0)) is None
+    assert find_step(np.array([])) is None
+
+
+def test_numbers_kept_in_single_precision_still_have_their_step() -> None:
+    values = np.sort(np.float32(np.arange(0, 1000) / 10).astype(np.float64))
+    assert find_step(values) == pytest.approx(0.1, rel=1e-6)
+
+
+def test_a_few_values_between_the_points_do_not_hide_the_lattice() -> None:
+    random = np.random.default_rng(3)
+    values = np.sort(np.append(random.integers(0, 300, 20_000).astype(float), [17.123, 3.77]))
+    assert find_step(values) == 1.0
+
+
+def test_a_span_of_more_than_a_million_steps_is_a_continuum() -> None:
+    assert find_step(np.array([0.0, 1.0, 2.0**21])) is None
+
+
+@pytest.mark.parametrize("values", [[-1.7e308, 0.0, 1.7e308], [0.0, 5e-324, 1e-323], [1.0, 1e300]])
+def test_extreme_values_do_no_harm(values: list[float]) -> None:
+    step = find_step(np.array(values))
+    assert step is None or step > 0

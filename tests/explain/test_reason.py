@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from flowguard.explain.reason import reasons_for
+
+COLUMNS = ["dep_delay", "arr_delay", "air_time"]
+UNITS = {"air_time": "min"}
+
+
+def reasons(shares, values, **more):
+    shares = np.atleast_2d(np.asarray(shares, float))
+    given = dict(shares=shares, terms=shares + 4.0, values=np.atleast_2d(np.asarray(values, float)))
+    given.update(more)
+    return reasons_for([f"id{i}" for i in range(len(shares))], COLUMNS, **given)
+
+
+def ranges(low, high):
+    return lambda rows, column: (np.full(len(rows), float(low)), np.full(len(rows), float(high)))
+
+
+def test_the_largest_share_comes_first():
+    [found] = reasons([1.0, 9.0, 3.0], [1, 2, 3])
+    assert [(r.rank, r.column) for r in found] == [(1, "arr_delay"), (2, "air_time"), (3, "dep_delay")]
+    assert found[0].share == 9.0
+    assert found[0].term == 13.0
+
+
+def test_only_positive_shares_are_reasons():
+    [found] = reasons([-1.0, 9.0, 0.0], [1, 2, 3])
+    assert [r.column for r in found] == ["arr_delay"]
+
+
+def test_a_record_without_a_positive_share_still_has_one_reason():
+    [found] = reasons([-3.0, -1.0, -2.0], [1, 2, 3])
+    assert [r.column for r in found] == ["arr_delay"]
+
+
+def test_a_share_that_is_no_number_is_shown_first_not_dropped():
+    [found] = reasons([1.0, math.nan, 3.0], [1, 2, 3])
+    assert found[0].column == "arr_delay"
+
+
+def test_no_more_than_top_reasons_are_given():
+    [found] = reasons([1.0, 9.0, 3.0], [1, 2, 3], top=2)
+    assert [r.column for r in found] == ["arr_delay", "air_time"]
+    with pytest.raises(ValueError, match="at least 1"):
+        reasons([1.0, 9.0, 3.0], [1, 2, 3], top=0)
+
+
+def test_equal_shares_keep_the_order_of_the_columns():
+    [found] = reasons([2.0, 2.0, 2.0], [1, 2, 3])
+    assert [r.column for r in found] == COLUMNS
+
+
+def test_a_reason_carries_the_value_and_the_expected_range():
+    [[reason, *_]] = reasons([0.0, 0.0, 9.0], [1, 2, 65], expected=ranges(107.2, 121.4), units=UNITS)
+    assert (reason.observed, reason.low, reason.high) == (65.0, 107.2, 121.4)
+    assert reason.observed_text == "65 min"
+    assert reason.words == "air_time 65 min; 107 to 121 expected"
+
+
+def test_ranges_are_asked_for_once_per_column_and_only_where_they_are_shown():
+    asked = []
+
+    def expected(rows, column):
+        asked.append((column, rows.tolist()))
+        return np.zeros(len(rows)), np.ones(len(rows))
+
+    reasons([[9.0, 1.0, -1.0], [8.0, -1.0, -1.0], [-1.0, -1.0, 7.0]], np.ones((3, 3)) * 5, expected=expected)
+    assert asked == [(0, [0, 1]), (1, [0]), (2, [2])]
+
+
+def test_an_unbounded_range_is_none_and_not_said():
+    [[reason]] = reasons([0.0, 0.0, 9.0], [1, 2, 65], expected=ranges(-math.inf, math.nan))
+    assert reason.low is None
+    assert reason.high is None
+    assert reason.words == "air_time 65"
+
+
+def test_a_missing_value_has_no_range_and_says_how_often_it_is_there():
+    mass = np.log([[0.9, 0.03, 0.9]])
+    [[reason]] = reasons([-1.0, 9.0, -1.0], [1, math.nan, 3], mass_terms=mass, expected=ranges(0, 1))
+    assert reason.observed is None
+    assert reason.low is None
+    assert reason.observed_text == "missing"
+    assert reason.words == "arr_delay is missing; observed in 97 % of such records"
+
+
+def test_a_missing_value_without_probabilities_claims_nothing():
+    [[reason]] = reasons([-1.0, 9.0, -1.0], [1, math.nan, 3])
+    assert reason.words == "arr_delay is missing"
+
+
+def test_a_value_that_is_ordinary_but_should_be_missing_says_so():
+    mass = np.log([[1.0, 0.0001, 1.0]])
+    [[reason]] = reasons([-1.0, 9.0, -1.0], [1, 12, 3], mass_terms=mass, expected=ranges(0, 30))
+    assert reason.words == "arr_delay 12; missing in more than 99.9 % of such records"
+
+
+def test_a_strange_value_is_named_by_its_range_even_where_it_is_rarely_present():
+    mass = np.log([[1.0, 0.0001, 1.0]])
+    [[reason]] = reasons([-1.0, 9.0, -1.0], [1, 99, 3], mass_terms=mass, expected=ranges(0, 30))
+    assert reason.words == "arr_delay 99; 0 to 30 expected"
+
+
+def test_values_and_ranges_of_redacted_columns_never_leave():
+    def expected(rows, column):
+        raise AssertionError("a redacted column's range was asked for")
+
+    [[reason]] = reasons([-1.0, 48151.62, -1.0], [1, 4815162342, 3], redact=["arr_delay"], expected=expected)
+    assert reason.words == "arr_delay is unusual (its values are redacted)"
+    assert "4815" not in str(dataclasses.replace(reason, share=0.0, term=0.0))
+    [[reason]] = reasons([-1.0, 9.0, -1.0], [1, math.nan, 3], redact=["arr_delay"])
+    assert "missing" not in str(reason)
+
+
+def test_no_records_have_no_reasons():
+    empty = np.empty((0, 3))
+    assert reasons_for([], COLUMNS, shares=empty, terms=empty, values=empty) == []
+
+
+def test_arrays_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match="values has shape"):
+        reasons([1.0, 2.0, 3.0], [1, 2])
