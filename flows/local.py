@@ -72,13 +72,9 @@ def settle(seconds: float = 15.0) -> None:
     with get_client(sync_client=True) as client:
         while time.monotonic() < deadline:
             open_runs = client.read_task_runs(
-                task_run_filter=TaskRunFilter(
-                    state=TaskRunFilterState(type=TaskRunFilterStateType(any_=UNFINISHED))
-                ),
+                task_run_filter=TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=UNFINISHED))),
                 limit=1,
             )
             if not open_runs:
                 return
             time.sleep(0.25)
-
-

@@ -39,4 +39,7 @@ def deployments(path: Path) -> list[RunnerDeployment]:
 
 
 if __name__ == "__main__":
-    serve(*(deployment for path in sys.argv[1:] for deployment in deployments(Path(path))), pause_on_shutdown=False)
+    serve(
+        *(deployment for path in sys.argv[1:] for deployment in deployments(Path(path))),
+        pause_on_shutdown=False,
+    )

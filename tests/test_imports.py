@@ -49,8 +49,12 @@ ONLY_IN = {
 
 
 def modules() -> list[tuple[str, Path]]:
-    package = [(p.relative_to(ROOT / "flowguard").parts[0].removesuffix(".py"), p) for p in (ROOT / "flowguard").rglob("*.py")]
-    return [(room, p) for room, p in package if room != "__init__"] + [("flows", p) for p in (ROOT / "flows").glob("*.py")]
+    package = [
+        (p.relative_to(ROOT / "flowguard").parts[0].removesuffix(".py"), p) for p in (ROOT / "flowguard").rglob("*.py")
+    ]
+    return [(room, p) for room, p in package if room != "__init__"] + [
+        ("flows", p) for p in (ROOT / "flows").glob("*.py")
+    ]
 
 
 def imported(path: Path) -> set[str]:

@@ -83,7 +83,7 @@ class Calibration:
         conformal_rows = np.ones(len(mass), dtype=bool)
         tail = None
         if method == "mixed":
-            conformal_rows = reference_half(mass, density, names, keys)
+            conformal_rows = reference_half(keys)
             _check_half(policy, int(conformal_rows.sum()), len(mass))
             ranked = ~conformal_rows
             tail = TailRank.fit(density[ranked], names[ranked])
@@ -189,9 +189,7 @@ class Calibration:
     def from_state(cls, state: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Calibration:
         """The calibration that wrote `state`; raises `BundleError` when that has another layout."""
         if state.get("version") != VERSION:
-            raise BundleError(
-                f"the calibration has layout {state.get('version')!r}; this flowguard reads {VERSION}"
-            )
+            raise BundleError(f"the calibration has layout {state.get('version')!r}; this flowguard reads {VERSION}")
         return cls(
             method=state["method"],
             policy=FalseAlarmRate(state["false_alarm_rate"]),
@@ -205,35 +203,29 @@ class Calibration:
         )
 
 
-def reference_half(
-    log_mass: Array, log_density: Array, pattern: NDArray[np.str_], units: NDArray[np.str_]
-) -> np.ndarray:
-    """Which held-out records give conformal p-values; the others give the tail ranks.
+def reference_half(units: NDArray[np.str_]) -> NDArray[np.bool_]:
+    """Which held-out records (n,) give conformal p-values; the others give the tail ranks.
 
-    Whole units in the order of their hash, each to the half that has fewer records so far; with fewer than 8
-    units, records at random by a fixed seed. Neither looks at a record's rank, and neither depends on the
-    order of the rows.
+    Whole units in the order of their hash, each to the half that has fewer records so far. With fewer than 8
+    units single records are split, by their place in the table and a fixed seed. Neither rule looks at a value:
+    a split that did, even at random, would leave a half of fixed ranks, and its p-values would not be valid.
     """
     names, places, sizes = np.unique(units, return_inverse=True, return_counts=True)
-    if len(names) >= FEWEST_UNITS:
-        digests = [hashlib.blake2b(name.encode(), digest_size=16).digest() for name in names.tolist()]
-        chosen = np.zeros(len(names), dtype=bool)
-        held = [0, 0]
-        for unit in sorted(range(len(names)), key=digests.__getitem__):
-            conformal_side = held[1] <= held[0]
-            chosen[unit] = conformal_side
-            held[conformal_side] += int(sizes[unit])
-        return chosen[places]
-    n = len(log_mass)
-    order = np.lexsort((units, log_density, log_mass, pattern))
-    half = np.zeros(n, dtype=bool)
-    half[order[np.random.default_rng(n).permutation(n)[: (n + 1) // 2]]] = True
-    return half
+    if len(names) < FEWEST_UNITS:
+        half = np.zeros(len(units), dtype=bool)
+        half[np.random.default_rng(len(units)).permutation(len(units))[: (len(units) + 1) // 2]] = True
+        return half
+    digests = [hashlib.blake2b(name.encode(), digest_size=16).digest() for name in names.tolist()]
+    chosen = np.zeros(len(names), dtype=bool)
+    held = [0, 0]
+    for unit in sorted(range(len(names)), key=digests.__getitem__):
+        conformal_side = held[1] <= held[0]
+        chosen[unit] = conformal_side
+        held[conformal_side] += int(sizes[unit])
+    return chosen[places]
 
 
-def _checked(
-    log_mass: ArrayLike, log_density: ArrayLike, pattern: ArrayLike
-) -> tuple[Array, Array, NDArray[np.str_]]:
+def _checked(log_mass: ArrayLike, log_density: ArrayLike, pattern: ArrayLike) -> tuple[Array, Array, NDArray[np.str_]]:
     mass = np.asarray(log_mass, dtype=np.float64)
     density = np.asarray(log_density, dtype=np.float64)
     names = np.asarray(pattern, dtype=str)
@@ -244,9 +236,7 @@ def _checked(
     # NaN would compare as ordinary, and +inf would be the most ordinary record of all.
     broken = np.isnan(mass + density) | (mass == np.inf) | (density == np.inf)
     if broken.any():
-        raise FlowguardError(
-            f"{int(broken.sum()):,} of {len(mass):,} records have a log-likelihood that is no number"
-        )
+        raise FlowguardError(f"{int(broken.sum()):,} of {len(mass):,} records have a log-likelihood that is no number")
     return np.maximum(mass, _LEAST), np.maximum(density, _LEAST), names
 
 

@@ -60,12 +60,14 @@ class Reference:
         k = np.clip(np.searchsorted(points, value, side="right") - 1, 0, max(0, len(points) - 2))
         after = np.minimum(k + 1, len(points) - 1)
         width = points[after] - points[k]
-        share = np.divide(value - points[k], width, out=np.zeros_like(value), where=width > 0)
-        rank = logs[k] + np.clip(share, 0.0, 1.0) * (logs[after] - logs[k])
+        with np.errstate(over="ignore"):  # points a denormal apart
+            share = np.divide(value - points[k], width, out=np.zeros_like(value), where=width > 0)
+        # Rounding must not carry a rank past that of the next point.
+        rank = np.minimum(logs[k] + np.clip(share, 0.0, 1.0) * (logs[after] - logs[k]), logs[after])
         low, high = value < points[0], value > points[-1]
         rank[low] = logs[0] + (value[low] - points[0]) / self.scale
         left = -math.expm1(float(logs[-1]))
-        rank[high] = np.log1p(-left * np.exp((points[-1] - value[high]) / self.scale))
+        rank[high] = np.maximum(logs[-1], np.log1p(-left * np.exp((points[-1] - value[high]) / self.scale)))
         return rank
 
 

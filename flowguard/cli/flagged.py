@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 EXAMPLE = "flowguard flagged pipelines/flights.yaml --top 20 --format csv"
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     """How the list is printed."""
 
     table = "table"
@@ -48,7 +48,10 @@ def command(
             numbers = [row[name] for name in ("batch", "log_likelihood", "score", "p_value", "version")]
             writer.writerow([*key, *numbers, neutral("; ".join(row["reasons"]))])
     else:
-        tell_flagged(found, f"{found.total:,} flagged records" + (f", the strangest {top}" if found.total > top else ""))
+        tell_flagged(
+            found,
+            f"{found.total:,} flagged records" + (f", the strangest {top}" if found.total > top else ""),
+        )
         if found.total:
             output.next_commands(f"flowguard report {file}")
         else:
@@ -61,7 +64,12 @@ def tell_flagged(found: FlaggedList, title: str) -> None:
     for record in found.records:
         row = record.row()
         rows.append(
-            [*(row[name] for name in found.key), f"{row['score']:.2f}", f"{row['p_value']:.2g}", "\n".join(row["reasons"])]
+            [
+                *(row[name] for name in found.key),
+                f"{row['score']:.2f}",
+                f"{row['p_value']:.2g}",
+                "\n".join(row["reasons"]),
+            ]
         )
     output.table(title, [*found.key, "score", "p_value", "reasons"], rows, right=("score", "p_value"))
 

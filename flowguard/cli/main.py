@@ -29,15 +29,17 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version and exit."),
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
+    ),
 ) -> None:
     pass
 
 
 for module in (init, check, train, score, flagged, report, models, promote, demo, schema):
-    app.command(
-        module.__name__.rsplit(".", 1)[-1], help=module.__doc__, epilog=f"Example: `{module.EXAMPLE}`"
-    )(module.command)
+    app.command(module.__name__.rsplit(".", 1)[-1], help=module.__doc__, epilog=f"Example: `{module.EXAMPLE}`")(
+        module.command
+    )
 
 
 def run() -> None:
@@ -48,7 +50,10 @@ def run() -> None:
         print(f"flowguard: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("\nflowguard: stopped. What was finished is kept; run the same command again to go on.", file=sys.stderr)
+        print(
+            "\nflowguard: stopped. What was finished is kept; run the same command again to go on.",
+            file=sys.stderr,
+        )
         sys.exit(130)
     except BrokenPipeError:
         # The reader of a pipe (head, less) has gone: nothing more to say to it.

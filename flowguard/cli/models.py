@@ -9,7 +9,11 @@ import typer
 from flowguard.cli import output
 
 EXAMPLE = "flowguard models flights"
-RUNS = typer.Option(Path("runs"), "--runs", help="The output folder that holds the registry (unless MLFLOW_TRACKING_URI is set).")
+RUNS = typer.Option(
+    Path("runs"),
+    "--runs",
+    help="The output folder that holds the registry (unless MLFLOW_TRACKING_URI is set).",
+)
 
 
 def command(
@@ -27,14 +31,22 @@ def command(
                 version.name,
                 version.version,
                 ", ".join(version.aliases),
-                f"{version.metrics['validation_nll']:.3f}" if "validation_nll" in version.metrics else "",
+                f"{version.metrics['best_validation_nll']:.3f}" if "best_validation_nll" in version.metrics else "",
                 output.percent(version.metrics["holdout_observed"]) if "holdout_observed" in version.metrics else "",
                 f"{version.created:%Y-%m-%d %H:%M}",
                 version.digest[:12],
             ]
             for version in versions
         ]
-        columns = ["model", "version", "aliases", "validation nats", "hold-out flagged", "created (UTC)", "bundle"]
+        columns = [
+            "model",
+            "version",
+            "aliases",
+            "validation nats",
+            "hold-out flagged",
+            "created (UTC)",
+            "bundle",
+        ]
         if rows:
             output.table("Registered versions", columns, rows, right=("version", "validation nats", "hold-out flagged"))
             output.next_commands("flowguard promote NAME VERSION")

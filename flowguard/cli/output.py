@@ -78,7 +78,14 @@ def say(line: str) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[str] = ()) -> None:
     """A table for people; numbers in the `right` columns are aligned."""
-    view = Table(title=escape(title), title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    view = Table(
+        title=escape(title),
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        box=None,
+        pad_edge=False,
+    )
     for name in columns:
         view.add_column(escape(name), justify="right" if name in right else "left", overflow="fold")
     for row in rows:

@@ -48,7 +48,9 @@ class Bars:
         """The bar moves."""
         if self._tasks:
             task = self._tasks[-1]
-            self._progress.update(task, advance=amount, **({"note": escape(note)} if note else {}))
+            self._progress.update(task, advance=amount)
+            if note:
+                self._progress.update(task, note=escape(note))
 
     def finish(self) -> None:
         """The bar makes room for a line that stays."""

@@ -22,7 +22,9 @@ def command(
         made = report(file, batch=batch)
 
     def tell() -> None:
-        output.say(f"Wrote {len(made.pages)} batch pages" + (f" and the run's page {made.run}" if made.run else "") + ".")
+        output.say(
+            f"Wrote {len(made.pages)} batch pages" + (f" and the run's page {made.run}" if made.run else "") + "."
+        )
         output.next_commands(f"open {made.run or made.pages[0]}")
 
     output.emit(made, as_json, tell)

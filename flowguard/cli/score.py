@@ -41,7 +41,11 @@ def command(
     def tell() -> None:
         fresh = [result.manifest for result in results if result.fresh]
         if not fresh:
-            output.say("Nothing new to score." if not results else "Scored before with the same data and version; nothing done.")
+            output.say(
+                "Nothing new to score."
+                if not results
+                else "Scored before with the same data and version; nothing done."
+            )
         else:
             tell_scored(fresh)
         output.next_commands(f"flowguard flagged {file}", f"flowguard report {file}")
@@ -58,6 +62,7 @@ def tell_scored(manifests: Sequence[Manifest]) -> None:
     share = flagged / scored if scored else float("nan")
     versions = ", ".join(str(v) for v in sorted({manifest.version for manifest in manifests}))
     output.say(
-        f"{len(manifests)} batches with version {versions}: {read:,} read = {scored:,} scored + {quarantined:,} quarantined; "
+        f"{len(manifests)} batches with version {versions}: "
+        f"{read:,} read = {scored:,} scored + {quarantined:,} quarantined; "
         f"{flagged:,} flagged ({output.percent(share)}; asked {output.percent(manifests[0].level)})."
     )

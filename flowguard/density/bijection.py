@@ -69,9 +69,7 @@ class Bijection(nn.Module):
 
         Shape `(batch,)`; 0 in rows where that column is missing. Triangular maps only (TypeError).
         """
-        raise TypeError(
-            f"{type(self).__name__} has no single column order, so no column can be inverted alone"
-        )
+        raise TypeError(f"{type(self).__name__} has no single column order, so no column can be inverted alone")
 
 
 class Chain(Bijection):

@@ -57,9 +57,7 @@ class Coupling(Bijection):
         self, x: Tensor, context: Tensor | None = None, *, observed: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         x = hold(x, observed)
-        values, log_slope = self.transformer.forward(
-            x.index_select(1, self.chosen), self._predict(x, context)
-        )
+        values, log_slope = self.transformer.forward(x.index_select(1, self.chosen), self._predict(x, context))
         if observed is not None:
             log_slope = hold(log_slope, observed.index_select(1, self.chosen))
         return hold(x.index_copy(1, self.chosen, values), observed), log_slope.sum(-1)

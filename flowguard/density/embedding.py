@@ -32,14 +32,10 @@ class ContextEmbedding(nn.Module):
     unseen: Tensor
     known: Tensor
 
-    def __init__(
-        self, numeric: int, cardinalities: Sequence[int], *, dropout: float = 0.02, width: int = 64
-    ) -> None:
+    def __init__(self, numeric: int, cardinalities: Sequence[int], *, dropout: float = 0.02, width: int = 64) -> None:
         super().__init__()
         if any(count < 2 for count in cardinalities):
-            raise ValueError(
-                f"each category has at least the codes unseen and missing, not {list(cardinalities)}"
-            )
+            raise ValueError(f"each category has at least the codes unseen and missing, not {list(cardinalities)}")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout lies in [0, 1), not {dropout}")
         self.numeric, self.cardinalities, self.dropout = numeric, tuple(cardinalities), dropout

@@ -56,9 +56,7 @@ class MaskedNetwork(nn.Module):
     the identity.
     """
 
-    def __init__(
-        self, inputs: Sequence[int], targets: Sequence[int], *, size: int, hidden: Sequence[int]
-    ) -> None:
+    def __init__(self, inputs: Sequence[int], targets: Sequence[int], *, size: int, hidden: Sequence[int]) -> None:
         super().__init__()
         self.targets, self.size = len(targets), size
         useful = sorted({degree for degree in inputs if degree < max(targets)})

@@ -70,7 +70,5 @@ def _halves(features: int, *, layers: int, mask: str, seed: int) -> list[tuple[i
             halves += [columns[0::2], columns[1::2]]
         halves = halves[:layers]
     if {column for half in halves for column in half} != set(range(features)):
-        raise ValueError(
-            f"{layers} coupling layers leave some of {features} columns untouched; two are needed"
-        )
+        raise ValueError(f"{layers} coupling layers leave some of {features} columns untouched; two are needed")
     return halves

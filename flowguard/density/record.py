@@ -23,7 +23,9 @@ COMMON: Final[dict[str, Any]] = {
     "bins": 8,
     "embedding_width": 64,
     "unseen_rate": 0.02,
-    "mask_hidden": [32],
+    "mask_width": 16,
+    "mask_hidden": [16],
+    "mask_backoff": 0.1,
     "seed": 0,
 }
 BY_FAMILY: Final[dict[str, dict[str, Any]]] = {
@@ -65,10 +67,10 @@ def complete_config(config: Mapping[str, Any]) -> dict[str, Any]:
     unknown = [key for key in config if key not in defaults and key not in REQUIRED]
     if absent or unknown:
         raise ValueError(f"density config: absent keys {absent}, unknown keys {unknown}")
-    given = {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()}
     # None asks for the default, so that an optional setting can be passed on as it is.
-    chosen = {key: default if given.get(key) is None else given[key] for key, default in defaults.items()}
-    return {key: given[key] for key in REQUIRED} | chosen
+    given = {key: value for key, value in config.items() if value is not None}
+    full = {key: config[key] for key in REQUIRED} | defaults | given
+    return {key: list(value) if isinstance(value, list | tuple) else value for key, value in full.items()}
 
 
 class RecordDensity(nn.Module):
@@ -94,10 +96,16 @@ class RecordDensity(nn.Module):
     columns: Tensor
 
     def __init__(
-        self, embedding: ContextEmbedding, mask: MissingMask, flow: Flow, config: dict[str, Any]
+        self,
+        embedding: ContextEmbedding,
+        flow: Flow,
+        mask_embedding: ContextEmbedding,
+        mask: MissingMask,
+        config: dict[str, Any],
     ) -> None:
         super().__init__()
-        self.embedding, self.mask, self.flow, self.config = embedding, mask, flow, config
+        self.embedding, self.flow, self.config = embedding, flow, config
+        self.mask_embedding, self.mask = mask_embedding, mask
         self.register_buffer("columns", torch.tensor(mask.maskable, dtype=torch.long), persistent=False)
 
     @classmethod
@@ -116,12 +124,21 @@ class RecordDensity(nn.Module):
                 dropout=full["unseen_rate"],
                 width=full["embedding_width"],
             )
+            # An embedding of its own: what is missing may be overfitted long before the values are learned, and
+            # parts that share no weights can be stopped apart.
+            mask_embedding = ContextEmbedding(
+                full["numeric"] if maskable else 0,
+                full["cardinalities"] if maskable else [],
+                dropout=full["unseen_rate"],
+                width=full["mask_width"],
+            )
             mask = MissingMask(
                 features,
                 maskable,
-                context=embedding.out_features,
+                context=mask_embedding.out_features,
                 training_rows=full["training_rows"],
                 hidden=full["mask_hidden"],
+                backoff=full["mask_backoff"],
             )
         shared = {
             "context": embedding.out_features + len(maskable),
@@ -132,7 +149,14 @@ class RecordDensity(nn.Module):
             flow = maf(features, order=full["order"], **shared)
         else:
             flow = realnvp(features, mask=full["order"], **shared)
-        return cls(embedding, mask, flow, full)
+        return cls(embedding, flow, mask_embedding, mask, full)
+
+    def parts(self) -> dict[str, nn.Module]:
+        """The two densities that share no weights: `mass`, p(mask | context), and `density`, of the values."""
+        return {
+            "mass": nn.ModuleList([self.mask_embedding, self.mask]),
+            "density": nn.ModuleList([self.embedding, self.flow]),
+        }
 
     @property
     def features(self) -> int:
@@ -146,9 +170,8 @@ class RecordDensity(nn.Module):
 
     def forward(self, x: Tensor, observed: Tensor, context: Tensor, codes: Tensor) -> RecordTerms:
         """Log-probability of the mask and log-density of the observed values, in total and by column."""
-        embedded = self.embedding(context, codes)
-        mass_terms = self.mask.log_prob(observed, embedded)
-        given = self._given(embedded, observed)
+        mass_terms = self.mask.log_prob(observed, self._embedded_for_mask(context, codes))
+        given = self._given(self.embedding(context, codes), observed)
         if not self.triangular:
             log_density = self.flow.log_prob(x, given, observed=observed)
             return RecordTerms(mass_terms.sum(-1), log_density, mass_terms, None)
@@ -165,16 +188,17 @@ class RecordDensity(nn.Module):
         given = self._given(self.embedding(context, codes), observed)
         return self.flow.column_quantile(x, column, q, given, observed=observed)
 
-    def sample(
-        self, context: Tensor, codes: Tensor, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def sample(self, context: Tensor, codes: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """One record per row of the context: x (0 where unobserved) and observed, both `(n, features)`."""
         with torch.no_grad():
-            embedded = self.embedding(context, codes)
-            observed = self.mask.sample(embedded, generator=generator)
-            given = self._given(embedded, observed)
+            observed = self.mask.sample(self._embedded_for_mask(context, codes), generator=generator)
+            given = self._given(self.embedding(context, codes), observed)
             x = self.flow.sample(len(observed), given, observed=observed, generator=generator)
         return x, observed
+
+    def _embedded_for_mask(self, context: Tensor, codes: Tensor) -> Tensor:
+        """What the mask is conditioned on; nothing where no column can be missing."""
+        return self.mask_embedding(context, codes) if self.mask.maskable else context[:, :0]
 
     def _given(self, embedded: Tensor, observed: Tensor) -> Tensor:
         """What the flow is conditioned on: the embedded context and the mask of the maskable columns."""

@@ -52,7 +52,10 @@ def seal(
         for name, document in documents.items():
             (work / f"{name}.json").write_text(_json(document), encoding="utf-8")
         for name, tensors in arrays.items():
-            save_file({key: np.ascontiguousarray(value) for key, value in tensors.items()}, work / f"{name}.safetensors")
+            save_file(
+                {key: np.ascontiguousarray(value) for key, value in tensors.items()},
+                work / f"{name}.safetensors",
+            )
         files = {path.name: _sha256(path) for path in sorted(work.iterdir())}
         manifest = _json({"format": FORMAT, **facts, "files": files}).encode("utf-8")
         digest = hashlib.sha256(manifest).hexdigest()
@@ -100,7 +103,9 @@ def unseal(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Arra
     files: dict[str, str] = manifest["files"]
     strangers = {path.name for path in folder.iterdir()} - set(files) - {MANIFEST, SEAL}
     if strangers:
-        raise BundleError(f"{folder} holds a file that was not sealed with it: {min(strangers)}. Fetch the version again.")
+        raise BundleError(
+            f"{folder} holds a file that was not sealed with it: {min(strangers)}. Fetch the version again."
+        )
     documents: dict[str, Any] = {}
     arrays: dict[str, Arrays] = {}
     for name, expected in files.items():

@@ -101,7 +101,9 @@ class Detector:
         calibration = self._calibrated()
         n = len(encoded.x)
         usable = np.array([reason is None for reason in encoded.refused], dtype=bool)
-        numbers = {name: np.full(n, np.nan) for name in ("log_likelihood", "log_density", "log_mass", "score", "p_value")}
+        numbers = {
+            name: np.full(n, np.nan) for name in ("log_likelihood", "log_density", "log_mass", "score", "p_value")
+        }
         flag = np.zeros(n, dtype=bool)
         if usable.any():
             mass, density = evaluation.log_mass[usable], evaluation.log_density[usable]
@@ -122,9 +124,11 @@ class Detector:
         """Score a pandas table: one row per record in the same order, with `record_id` and `refused`."""
         batch = conform(frame, self.columns)
         scores = self.score(batch)
+        # Part of a key would give ids that are neither the pipeline's nor unique.
+        key = self.key if set(self.key) <= set(batch.schema.names) else ()
         return pd.DataFrame(
             {
-                "record_id": record_ids(batch, [name for name in self.key if name in batch.schema.names]),
+                "record_id": record_ids(batch, key),
                 "log_likelihood": scores.log_likelihood,
                 "log_density": scores.log_density,
                 "log_mass": scores.log_mass,
@@ -144,6 +148,7 @@ class Detector:
 
     def reasons(
         self,
+        batch: pa.RecordBatch,
         encoded: Encoded,
         evaluation: Evaluation,
         rows: np.ndarray,
@@ -154,16 +159,16 @@ class Detector:
     ) -> list[list[Reason]]:
         """The columns that make the records at `rows` strange, strongest first, each with its expected range.
 
-        `record_ids` names those rows. Ranges hold `level` of the probability given the columns before it and the context.
+        `record_ids` names those rows. Ranges hold `level` of the probability given the columns before and the context.
         """
         baseline = self._calibrated_baseline()
         terms = evaluation.terms
         assert terms is not None, "reasons by column need a density of one column order"
         part = encoded.take(rows)
         shares, _ = baseline.shares(terms[rows], evaluation.pattern[rows])
-        values = np.column_stack(
-            [self.encoder.decode(name, part.x[:, i]) for i, name in enumerate(self.encoder.feature_names)]
-        )
+        # The values as they were delivered: decoding the encoded ones would add rounding.
+        raw = batch.select(self.encoder.feature_names).take(pa.array(rows))
+        values = np.column_stack([column.cast(pa.float64()).to_numpy(zero_copy_only=False) for column in raw])
         values[~part.observed] = np.nan
         inputs = Inputs(*(torch.from_numpy(a) for a in (part.x, part.observed, part.context, part.codes)))
         with sealed_threads(self.engine.threads):
@@ -204,10 +209,14 @@ class Detector:
 
     def _calibrated(self) -> Calibration:
         if self.calibration is None:
-            raise CalibrationError("This detector has no calibration yet: run `flowguard train` (or calibrate it) first.")
+            raise CalibrationError(
+                "This detector has no calibration yet: run `flowguard train` (or calibrate it) first."
+            )
         return self.calibration
 
     def _calibrated_baseline(self) -> Baseline:
         if self.baseline is None:
-            raise CalibrationError("This detector has no calibration yet: run `flowguard train` (or calibrate it) first.")
+            raise CalibrationError(
+                "This detector has no calibration yet: run `flowguard train` (or calibrate it) first."
+            )
         return self.baseline

@@ -102,7 +102,11 @@ def fit(
         redact=list(columns.redact),
         units=dict(columns.units or {}),
         engine=engine,
-        provenance=dict(provenance or {}),
+        provenance={
+            **(provenance or {}),
+            "best_epochs": result.best_epochs,
+            "validation_nll": result.validation_nll,
+        },
         # Without the seconds: the same training must seal to the same bytes.
         history=[{k: v for k, v in asdict(epoch).items() if k != "seconds"} for epoch in result.history],
     )

@@ -80,7 +80,9 @@ def load(folder: str | Path) -> Detector:
         calibration = baseline = None
         if "calibration" in documents:
             numbers = arrays["calibration"]
-            calibration = Calibration.from_state(documents["calibration"]["calibration"], _part(numbers, "calibration."))
+            calibration = Calibration.from_state(
+                documents["calibration"]["calibration"], _part(numbers, "calibration.")
+            )
             baseline = Baseline.from_state(documents["calibration"]["baseline"], _part(numbers, "baseline."))
         return Detector(
             encoder=Encoder.from_dict(documents["encoder"]),

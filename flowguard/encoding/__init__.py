@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from flowguard.encoding.encoder import Encoded, Encoder
+from flowguard.encoding.encoded import Encoded
+from flowguard.encoding.encoder import Encoder
 from flowguard.encoding.settings import ContextSettings, NumberSettings
 
 __all__ = ["ContextSettings", "Encoded", "Encoder", "NumberSettings"]

@@ -39,9 +39,7 @@ def family(kind: pa.DataType) -> str | None:
     return "null" if pa.types.is_null(kind) else None
 
 
-def read_levels(
-    array: pa.Array, *, column: str, expected: str | None
-) -> tuple[list[Level | None], NDArray[np.int64]]:
+def read_levels(array: pa.Array, *, column: str, expected: str | None) -> tuple[list[Level | None], NDArray[np.int64]]:
     """Distinct values and each row's index among them, -1 where it is missing.
 
     A number is known by its value: 3 and 3.0 and decimal 3.00 are one level, text "3" and true are others.

@@ -36,9 +36,7 @@ def read_phase(array: pa.Array, period: float | str, *, column: str) -> Array:
         seconds = array.cast(pa.int64()).to_numpy(zero_copy_only=False) / _TICKS[kind.unit]
         return _modulo(np.asarray(seconds, dtype=np.float64), float(period))
     if not is_number(kind):
-        raise wrong_type(
-            column, kind, f"numbers, as its period is {period:g} (for dates: {', '.join(CALENDAR)})"
-        )
+        raise wrong_type(column, kind, f"numbers, as its period is {period:g} (for dates: {', '.join(CALENDAR)})")
     return _modulo(read_numbers(array, column=column), float(period))
 
 
@@ -93,9 +91,7 @@ def _ticks(array: pa.Array, *, column: str) -> tuple[NDArray[np.int64], str]:
 
 
 def _year_phase(ticks: NDArray[np.int64], unit: str) -> Array:
-    times = (
-        ticks.view(f"datetime64[{unit}]") if ticks.flags.c_contiguous else ticks.astype(f"datetime64[{unit}]")
-    )
+    times = ticks.view(f"datetime64[{unit}]") if ticks.flags.c_contiguous else ticks.astype(f"datetime64[{unit}]")
     years = times.astype("datetime64[Y]")
     first = years.astype("datetime64[D]").astype(np.int64)
     length = (years + 1).astype("datetime64[D]").astype(np.int64) - first

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from flowguard.encoding.category import Category, CategoryFit
 from flowguard.encoding.context import NumericContext, NumericFit, numeric_from_dict
+from flowguard.encoding.encoded import Encoded, reasons
 from flowguard.encoding.number import Number, NumberFit, read_numbers
 from flowguard.encoding.settings import ContextSettings, NumberSettings
 from flowguard.errors import BundleError, InputError, SchemaError, SourceError
@@ -19,32 +20,6 @@ from flowguard.errors import BundleError, InputError, SchemaError, SourceError
 Array = NDArray[np.float64]
 
 VERSION = 1
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """n records as the density reads them: d features, c numeric context columns, k categorical ones.
-
-    `x` (n, d) float64, 0 where missing; `observed` (n, d) bool; `log_det` (n, d) float64, log |d encoded / d
-    raw|, 0 where missing; `context` (n, c) float64; `codes` (n, k) int64: 0 unseen, 1 missing, 2.. levels.
-    `refused` says of each record why it cannot be scored, else None; the infinite value of a refused record
-    is held as a missing one.
-    """
-
-    x: Array
-    observed: NDArray[np.bool_]
-    log_det: Array
-    context: Array
-    codes: NDArray[np.int64]
-    refused: list[str | None]
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def take(self, rows: NDArray[np.intp]) -> Encoded:
-        """The records at `rows`, in that order."""
-        arrays = (self.x, self.observed, self.log_det, self.context, self.codes)
-        return Encoded(*(array[rows] for array in arrays), refused=[self.refused[row] for row in rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,9 +82,7 @@ class Encoder:
     def columns(self) -> list[str]:
         """The raw columns that `encode` reads, each once."""
         names = [feature.column for feature in self.features]
-        names += [column.column for column in self.numeric] + [
-            category.column for category in self.categories
-        ]
+        names += [column.column for column in self.numeric] + [category.column for category in self.categories]
         return list(dict.fromkeys(names))
 
     @property
@@ -180,9 +153,7 @@ class Encoder:
                 "each is constant or never observed in the training records"
             )
         numeric = [item.context(notices) for item in contexts.values() if isinstance(item, NumericFit)]
-        categories = {
-            name: item.category(notices) for name, item in contexts.items() if isinstance(item, CategoryFit)
-        }
+        categories = {name: item.category(notices) for name, item in contexts.items() if isinstance(item, CategoryFit)}
         kept = {name: item for name, item in categories.items() if item is not None}
         return cls(
             features=fitted,
@@ -217,22 +188,18 @@ class Encoder:
                 continue
             observed[:, i] = finite
             x[finite, i], log_det[finite, i] = feature.number.front.forward(values[finite])
-            _note(infinite, feature.column, np.isinf(raw))
+            infinite.append((f"{feature.column} is infinite", np.isinf(raw)))
         start = 0
         for column in self.numeric:
             out = context[:, start : start + column.width]
             start += column.width
             odd = column.encode(_column(batch, column.column), out)
             if odd is not None:
-                _note(
-                    infinite,
-                    column.column,
-                    odd,
-                    "is neither 0 nor 1" if column.kind == "boolean" else "is infinite",
-                )
+                why = "is neither 0 nor 1" if column.kind == "boolean" else "is infinite"
+                infinite.append((f"{column.column} {why}", odd))
         for i, category in enumerate(self.categories):
             codes[:, i] = category.codes(_column(batch, category.column))
-        return Encoded(x, observed, log_det, context, codes, _reasons(infinite, n))
+        return Encoded(x, observed, log_det, context, codes, reasons(infinite, n))
 
     def decode(self, name: str, x: Array) -> Array:
         """A feature's encoded values in the user's units, same shape; never infinite (`Front.inverse`)."""
@@ -264,9 +231,7 @@ class Encoder:
     def from_dict(cls, state: Mapping[str, Any]) -> Encoder:
         """The encoder that wrote `state`; raises `BundleError` when that has another layout."""
         if state.get("version") != VERSION:
-            raise BundleError(
-                f"the encoder has layout {state.get('version')!r}; this flowguard reads {VERSION}"
-            )
+            raise BundleError(f"the encoder has layout {state.get('version')!r}; this flowguard reads {VERSION}")
         return cls(
             features=[
                 Feature(item["name"], item["column"], item["missing"], Number.from_dict(item))
@@ -284,26 +249,5 @@ def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
     place = batch.schema.get_field_index(name)
     if place < 0:
         twice = name in batch.schema.names
-        raise SchemaError(
-            f"column {name!r} {'occurs twice' if twice else 'is missing'}; expected once in every batch"
-        )
+        raise SchemaError(f"column {name!r} {'occurs twice' if twice else 'is missing'}; expected once in every batch")
     return batch.column(place)
-
-
-def _note(
-    found: list[tuple[str, NDArray[np.bool_]]], column: str, rows: NDArray[np.bool_], why: str = "is infinite"
-) -> None:
-    if rows.any():
-        found.append((f"{column} {why}", rows))
-
-
-def _reasons(found: list[tuple[str, NDArray[np.bool_]]], n: int) -> list[str | None]:
-    reasons: list[str | None] = [None] * n
-    for why, rows in found:
-        for row in np.flatnonzero(rows).tolist():
-            before = reasons[row]
-            if before is None:
-                reasons[row] = why
-            elif why not in before.split("; "):
-                reasons[row] = f"{before}; {why}"
-    return reasons

@@ -30,6 +30,7 @@ _FEWEST_KNOTS = 8
 _ROWS_PER_KNOT = 12
 _OUTERMOST = 3.0
 _STEEPEST = 1e8
+_LEAST_RISE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Curve:
         t = np.clip((x - self.knots[k]) / self._widths[k], 0.0, 1.0)
         tu = t * (1 - t)
         below = 1 + (a + b - 2) * tu
-        y = self.scores[k] + self._rises[k] * (t * t + a * tu) / below
+        y = np.minimum(self.scores[k] + self._rises[k] * (t * t + a * tu) / below, self.scores[k + 1])
         log_slope = self._log_chords[k] + np.log(b * t * t + 2 * tu + a * (1 - t) ** 2) - 2 * np.log(below)
         for end, out in ((0, x < self.knots[0]), (-1, x > self.knots[-1])):
             if out.any():
@@ -234,10 +235,11 @@ def quantile_front(sample: Array) -> Front | None:
     if not np.array_equal(bounded, chords):
         anchor = int(np.argmin(np.abs(scores)))
         climbed = np.concatenate([[0.0], np.cumsum(bounded * widths)])
-        scores = climbed - climbed[anchor] + scores[anchor]
+        knots, scores = _merge_level(knots, climbed - climbed[anchor] + scores[anchor])
+        if len(knots) < _FEWEST_KNOTS:
+            return None
+        widths = np.diff(knots)
         chords = np.diff(scores) / widths
-    if not (np.isfinite(chords).all() and (chords > 0).all()):
-        return None
     share = (2 * widths[1:] + widths[:-1]) / (3 * widths[1:] + 3 * widths[:-1])
     inner = 1 / (share / chords[:-1] + (1 - share) / chords[1:])
     slopes = np.concatenate([chords[:1], inner, chords[-1:]])
@@ -254,6 +256,15 @@ def _merge_ties(values: Array, scores: Array) -> tuple[Array, Array]:
             knots.append(value)
             groups.append([score])
     return np.array(knots), np.array([sum(group) / len(group) for group in groups])
+
+
+def _merge_level(knots: Array, scores: Array) -> tuple[Array, Array]:
+    """Drop knots whose score all but equals the last one kept: too close together for a bounded slope."""
+    kept = [0]
+    for place in range(1, len(knots)):
+        if scores[place] - scores[kept[-1]] > _LEAST_RISE:
+            kept.append(place)
+    return knots[kept], scores[kept]
 
 
 def quantile(sample: Array, q: float | Array) -> Array:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-FINEST = 2**20
-"""A lattice of more steps than this between the least and the greatest value is not told from a continuum."""
+Array = NDArray[np.float64]
+
+FINEST = 2**32
+"""A lattice of more steps than this between its least and greatest value is taken for a continuum."""
 
 _REPEATED = 0.95
 _ROUNDING = 16 * 2.0**-52
 _SINGLE = 2.0**-23
 
 
-def find_step(sample: NDArray[np.float64]) -> float | None:
+def find_step(sample: Array) -> float | None:
     """The largest step h such that all values are offset + whole multiples of h; None for a continuum.
 
     `sample` is sorted. Where values that repeat make up nearly all of it, they alone decide: a lattice with a
@@ -34,36 +36,65 @@ def find_step(sample: NDArray[np.float64]) -> float | None:
     # Twice the range must be a number, and the least difference a normal one.
     if len(values) < 2 or not np.abs(values[[0, -1]]).max() < 1e300:
         return None
-    single = np.array_equal(values, values.astype(np.float32)) and not np.array_equal(values, np.rint(values))
-    noise = (_SINGLE if single else _ROUNDING) * float(np.abs(values[[0, -1]]).max())
-    # Gaps from a value amid the others, so that a single far-out one does not make all of them long.
-    gaps = np.sort(np.abs(values - values[len(values) // 2]))[1:]
-    step, span = float(np.diff(values).min()), float(gaps[-1])
-    while step > 8 * noise and span <= FINEST * step:
-        refined, error = _refine(step, gaps, noise)
-        times = np.round(gaps / refined)
-        rest = np.abs(gaps - refined * times)
-        off = rest[rest > np.minimum(noise + error * times, refined / 4)]
-        if not len(off):
-            return _tidy(refined, span)
-        step = float(off.min())
+    with np.errstate(over="ignore"):
+        single = np.array_equal(values, values.astype(np.float32)) and not np.array_equal(values, np.rint(values))
+    for rounding in (_SINGLE, _ROUNDING) if single else (_ROUNDING,):
+        step = _decimal(values, rounding) or _euclid(values, rounding)
+        if step is not None:
+            return step
     return None
 
 
-def _refine(step: float, gaps: NDArray[np.float64], noise: float) -> tuple[float, float]:
+def _decimal(values: Array, rounding: float) -> float | None:
+    """The common step of numbers of a few decimals, exactly; None where they have more than a few."""
+    for digits in range(10):
+        scaled = values * 10.0**digits
+        unsure = rounding * np.abs(scaled)
+        if unsure.max() > 1 / 8:
+            return None
+        whole = np.rint(scaled)
+        if (np.abs(scaled - whole) <= unsure).all():
+            step = int(np.gcd.reduce(np.diff(whole.astype(np.int64))))
+            return step / 10**digits if whole[-1] - whole[0] <= FINEST * step else None
+    return None
+
+
+def _euclid(values: Array, rounding: float) -> float | None:
+    """The common step of values that are each off by at most a part `rounding`, where that can be told."""
+    # Gaps from a value amid the others, so that a single far-out one does not make all of them long.
+    middle = values[len(values) // 2]
+    gaps = np.abs(values - middle)
+    order = np.argsort(gaps)[1:]
+    gaps, noise = gaps[order], rounding * (np.abs(values) + abs(middle))[order]
+    closest = int(np.argmin(np.diff(values)))
+    step = float(values[closest + 1] - values[closest])
+    error = rounding * float(abs(values[closest + 1]) + abs(values[closest]))
+    while step > 8 * error and gaps[-1] <= FINEST * step:
+        step, error = _refine(step, error, gaps, noise)
+        times = np.round(gaps / step)
+        rest, unsure = np.abs(gaps - step * times), noise + error * times
+        off = np.where(rest > unsure, rest, np.inf)
+        least = int(np.argmin(off))
+        if np.isinf(off[least]):
+            return _tidy(step, float(gaps[-1])) if unsure.max() < step / 8 else None
+        step, error = float(off[least]), float(unsure[least])
+    return None
+
+
+def _refine(step: float, error: float, gaps: Array, noise: Array) -> tuple[float, float]:
     """Take the rounding out of a step, and say how wrong it may still be.
 
     A gap of k steps that is off by rounding fixes the step k times as well; so go from short gaps to long ones.
     """
-    error, reached = 2 * noise, 0.0
-    for gap in gaps.tolist():
+    reached = 0.0
+    for gap, own in zip(gaps.tolist(), noise.tolist(), strict=True):
         if gap < 2 * reached:
             continue
         times = round(gap / step)
-        off = noise + error * times
+        off = own + error * times
         if times < 1 or off > step / 4 or abs(gap - step * times) > off:
             continue
-        step, error, reached = gap / times, 2 * noise / times, gap
+        step, error, reached = gap / times, min(error, own / times), gap
     return step, error
 
 

@@ -25,10 +25,7 @@ def is_number(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         return is_number(kind.value_type)
     return (
-        pa.types.is_integer(kind)
-        or pa.types.is_floating(kind)
-        or pa.types.is_decimal(kind)
-        or pa.types.is_null(kind)
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)
     )
 
 
@@ -126,11 +123,7 @@ class NumberFit:
         if chosen is None:
             chosen = robust_front(sample)
         if chosen.kind != front:
-            why = (
-                "too few distinct values"
-                if chosen.kind == "standard"
-                else "its variance leaves the range of numbers"
-            )
+            why = "too few distinct values" if chosen.kind == "standard" else "its variance leaves the range of numbers"
             notices.append(f"{self.name}: the {front} front was replaced by the {chosen.kind} one ({why})")
         return Number(chosen, step)
 

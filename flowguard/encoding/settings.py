@@ -53,8 +53,6 @@ class ContextSettings:
                     f"expected a positive number or one of {', '.join(CALENDAR)}"
                 )
         elif self.period is not None:
-            raise InputError(
-                f"period {self.period!r} is given for a {self.kind} column; only cyclic columns have one"
-            )
+            raise InputError(f"period {self.period!r} is given for a {self.kind} column; only cyclic columns have one")
         if self.max_levels < 1:
             raise InputError(f"max_levels is {self.max_levels}; expected at least 1")

@@ -52,9 +52,7 @@ def expected_range(
     decoder leaves the range of float64.
     """
     if not density.triangular:
-        raise TypeError(
-            "expected ranges need a density of one column order; this family has no conditional quantiles"
-        )
+        raise TypeError("expected ranges need a density of one column order; this family has no conditional quantiles")
     if not 0.0 < level < 1.0:
         raise ValueError(f"level must lie between 0 and 1, not {level}")
     name = encoder.feature_names[column_index]

@@ -113,8 +113,7 @@ def _largest(shares: NDArray[np.float64], top: int) -> list[list[int]]:
     ranked = np.where(np.isnan(shares), np.inf, shares)
     order = np.argsort(-ranked, axis=1, kind="stable")[:, :top]
     return [
-        [int(c) for place, c in enumerate(cols) if place == 0 or ranked[row, c] > 0]
-        for row, cols in enumerate(order)
+        [int(c) for place, c in enumerate(cols) if place == 0 or ranked[row, c] > 0] for row, cols in enumerate(order)
     ]
 
 
@@ -137,9 +136,7 @@ def _ranges(
     return low, high
 
 
-def _said(
-    name: str, value: float, low: float, high: float, unit: str | None, mass: float | None, term: float
-) -> str:
+def _said(name: str, value: float, low: float, high: float, unit: str | None, mass: float | None, term: float) -> str:
     inside = not (value < low or value > high)
     # The value fits but that there is one does not: more than half of the term comes from the column being
     # observed.

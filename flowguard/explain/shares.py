@@ -64,9 +64,7 @@ class Baseline:
             raise ValueError("terms of calibration rows must be finite")
         found, rows_of, counts = np.unique(names, return_inverse=True, return_counts=True)
         common = np.flatnonzero(counts >= RARE)
-        means = np.array([terms[rows_of == i].mean(axis=0) for i in common]).reshape(
-            len(common), terms.shape[1]
-        )
+        means = np.array([terms[rows_of == i].mean(axis=0) for i in common]).reshape(len(common), terms.shape[1])
         return cls(terms.mean(axis=0), tuple(str(found[i]) for i in common), means, len(terms))
 
     def shares(

@@ -75,9 +75,7 @@ def expected(low: float | None, high: float | None, *, beside: float | None = No
     return f"about {texts[0]}" if texts[0] == texts[1] else f"{texts[0]} to {texts[1]}"
 
 
-def value_reason(
-    column: str, value: float, low: float | None, high: float | None, *, unit: str | None = None
-) -> str:
+def value_reason(column: str, value: float, low: float | None, high: float | None, *, unit: str | None = None) -> str:
     """Why an observed number is odd.
 
     >>> value_reason("air_time", 65.0, 107.2, 121.4, unit="min")
@@ -101,9 +99,7 @@ def missing_reason(column: str, probability: float | None = None) -> str:
     ('arr_delay is missing; observed in 97 % of such records', 'arr_delay is missing')
     """
     said = f"{column} is missing"
-    return (
-        said if probability is None else f"{said}; observed in {percent(1.0 - probability)} of such records"
-    )
+    return said if probability is None else f"{said}; observed in {percent(1.0 - probability)} of such records"
 
 
 def present_reason(column: str, value: float, probability: float, *, unit: str | None = None) -> str:

@@ -55,17 +55,14 @@ def as_declared(
 class _Misfit(Exception):
     """Which rows of a column are of another kind."""
 
-    def __init__(
-        self, broken: pd.Series, advice: str = "Send one of that type, or null where it is missing."
-    ):
+    def __init__(self, broken: pd.Series, advice: str = "Send one of that type, or null where it is missing."):
         self.row = int(np.flatnonzero(broken.to_numpy())[0])
         self.advice = advice
 
     def told(self, values: pd.Series, name: str, text: str, *, hidden: bool) -> SchemaError:
-        found = "a value of another kind (redacted)" if hidden else repr(values.iloc[self.row])
+        found = "a value of another kind (redacted)" if hidden else repr(values.tolist()[self.row])
         return SchemaError(
-            f"Column {name}, record {self.row + 1}: found {found}, where this version expects {text}. "
-            f"{self.advice}"
+            f"Column {name}, record {self.row + 1}: found {found}, where this version expects {text}. {self.advice}"
         )
 
 

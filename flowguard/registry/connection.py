@@ -138,9 +138,7 @@ def _explained(error: Exception, uri: str, doing: str) -> FlowguardError:
             f"{where}: its database was made by another MLflow version. Take a copy of it, then run "
             f"`mlflow db upgrade {shown(uri)}`. MLflow said: {found}"
         )
-    if re.search(
-        r"max retries exceeded|connection refused|failed to establish|timed out", found, re.IGNORECASE
-    ):
+    if re.search(r"max retries exceeded|connection refused|failed to establish|timed out", found, re.IGNORECASE):
         return FlowguardError(
             f"{where}: the server does not answer. Check that it runs and that MLFLOW_TRACKING_URI is right, "
             "then run the command again."
@@ -161,9 +159,7 @@ def _probe_sqlite(uri: str) -> None:
     if path is None or str(path) == ":memory:":
         return
     if path.is_dir():
-        raise RegistryError(
-            f"The registry database {path} is a folder. Name a file: sqlite:///{path}/mlflow.db"
-        )
+        raise RegistryError(f"The registry database {path} is a folder. Name a file: sqlite:///{path}/mlflow.db")
     if not path.exists() or path.stat().st_size == 0:
         above = next(folder for folder in path.absolute().parents if folder.exists())
         if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
@@ -173,9 +169,7 @@ def _probe_sqlite(uri: str) -> None:
             )
         return
     try:
-        with closing(
-            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=PROBE_SECONDS)
-        ) as base:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=PROBE_SECONDS)) as base:
             base.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.Error as error:
         if "locked" in str(error):

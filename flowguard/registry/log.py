@@ -92,9 +92,7 @@ def _experiment(registry: Registry, client: Any, name: str) -> str:
     return str(experiment.experiment_id)
 
 
-def _log(
-    registry: Registry, client: Any, entry: Entry, experiment: str, run_id: str, tags: Mapping[str, str]
-) -> Any:
+def _log(registry: Registry, client: Any, entry: Entry, experiment: str, run_id: str, tags: Mapping[str, str]) -> Any:
     from mlflow.entities import LoggedModelOutput, Param
 
     params = dict(_flat(entry.params))

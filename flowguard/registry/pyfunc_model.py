@@ -20,9 +20,7 @@ class Scorer(PythonModel):
 
         self.detector = load(context.artifacts["bundle"])
 
-    def predict(
-        self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
-    ) -> pd.DataFrame:
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """One row per record, in the same order: see `flowguard.registry.signature.OUTPUTS`."""
         from flowguard.registry.arrival import as_declared
         from flowguard.registry.signature import OUTPUTS

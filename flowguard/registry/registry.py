@@ -184,7 +184,9 @@ class Registry:
         if known is not None:
             return self._place(known)
         if example is not None:
-            example = example.assign(**{column: None for column in redact if column in example.columns})
+            hidden = {column: None for column in redact if column in example.columns}
+            # MLflow would write NaN and "NaT" for missing values, and its example would be no JSON.
+            example = example.astype(object).where(example.notna(), None).assign(**hidden)
         entry = Entry(
             bundle=Path(bundle),
             digest=identity,
@@ -219,11 +221,19 @@ class Registry:
         return before.version if before is not None else None
 
     def _place(self, version: Version) -> Version:
-        """Give the newest version its alias: champion where it is the only one, else challenger."""
+        """Give a version without alias its own: the first one is the champion, the newest the challenger.
+
+        The number decides, not how many there are now: of three trainings at once, each sees the others' versions.
+        """
         versions = self.versions(version.name)
-        if version.aliases or version.version != versions[0].version:
+        championed = any(CHAMPION in other.aliases for other in versions)
+        if version.aliases:
             return version
-        return self.set_alias(version.name, CHAMPION if len(versions) == 1 else CHALLENGER, version.version)
+        if version.version == versions[-1].version and not championed:
+            return self.set_alias(version.name, CHAMPION, version.version)
+        if version.version == versions[0].version:
+            return self.set_alias(version.name, CHALLENGER, version.version)
+        return version
 
     def _exists(self) -> bool:
         """False for a SQLite registry without a file: reading would create one, which takes seconds."""
@@ -253,9 +263,7 @@ class Registry:
                 name=entry.name,
                 version=int(entry.version),
                 run_id=entry.run_id,
-                aliases=tuple(
-                    sorted(a for a, number in model.aliases.items() if str(number) == str(entry.version))
-                ),
+                aliases=tuple(sorted(a for a, number in model.aliases.items() if str(number) == str(entry.version))),
                 digest=entry.tags["digest"],
                 created=datetime.fromtimestamp(entry.creation_timestamp / 1000, tz=UTC),
                 tags=dict(entry.tags),

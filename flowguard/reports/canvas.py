@@ -72,6 +72,7 @@ def quiet(axes: Axes, ink: Ink) -> None:
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set(color=ink.line)
     axes.tick_params(length=0, pad=6, colors=ink.soft)
+    axes.tick_params(axis="x", pad=9)
     axes.grid(True, axis="y", color=ink.line, lw=0.8)
     axes.set_axisbelow(True)
 

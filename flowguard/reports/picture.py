@@ -105,6 +105,4 @@ def _say(
     ha: str = "left",
 ) -> None:
     # parse_math off: a "$" in a cell is a dollar, not a formula.
-    figure.text(
-        x, y, text, color=color, fontsize=size, fontweight=weight, ha=ha, va="center", parse_math=False
-    )
+    figure.text(x, y, text, color=color, fontsize=size, fontweight=weight, ha=ha, va="center", parse_math=False)

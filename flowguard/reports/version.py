@@ -47,9 +47,7 @@ def calibration_plot(calibration: Calibration) -> str:
         scores = calibration.scores
         size, asked = len(scores), calibration.false_alarm_rate
         # At most 2,000 points of the curve, every one of the last hundred, where the threshold is.
-        places = np.unique(
-            np.concatenate([np.linspace(0, size - 1, 1900).astype(int), np.arange(size)[-100:]])
-        )
+        places = np.unique(np.concatenate([np.linspace(0, size - 1, 1900).astype(int), np.arange(size)[-100:]]))
         heights = np.log10((size - places) / size)
         axes.plot(scores[places], heights, color=PAPER.accent, lw=1.8, drawstyle="steps-pre")
         axes.axhline(math.log10(asked), color=PAPER.soft, lw=1.2, ls=(0, (4, 3)))

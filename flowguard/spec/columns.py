@@ -92,9 +92,7 @@ FeatureEntry = Annotated[
 ]
 ContextEntry = Annotated[
     Context,
-    BeforeValidator(
-        _kind_alone, json_schema_input_type=Literal["number", "integer", "boolean", "category"] | Context
-    ),
+    BeforeValidator(_kind_alone, json_schema_input_type=Literal["number", "integer", "boolean", "category"] | Context),
 ]
 
 
@@ -111,9 +109,7 @@ class Columns(Section):
     @classmethod
     def _some_features(cls, data: Any) -> Any:
         if isinstance(data, dict) and not data.get("features"):
-            raise misfit(
-                "features", "nothing", "at least one number column, or `columns: infer` for all of them"
-            )
+            raise misfit("features", "nothing", "at least one number column, or `columns: infer` for all of them")
         return data
 
     @model_validator(mode="after")

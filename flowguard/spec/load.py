@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from flowguard.errors import PipelineError
-from flowguard.spec.pipeline import Pipeline
+from flowguard.spec.pipeline import NAME, Pipeline
 from flowguard.spec.problems import Problem, cross_problems, problems_of, sentence
 from flowguard.spec.yaml import Document, read_yaml
 
@@ -31,30 +32,20 @@ def load_pipeline(path: str | os.PathLike[str]) -> Pipeline:
         raise PipelineError(
             f"{shown}:1: found {what} at the top level; expected a mapping with `source` and `columns`."
         )
-    data = {"name": path.stem, **document.data}
+    nameless = "name" not in document.data and not re.match(NAME, path.stem)
+    faults = []
+    if nameless:
+        found = f"nothing, and the file's stem, {path.stem!r}, cannot be the name"
+        faults.append(Problem(("name",), f"found {found}; expected letters, digits, - and _, at most 100"))
     try:
-        pipeline = Pipeline.model_validate(data)
+        pipeline = Pipeline.model_validate({"name": "pipeline" if nameless else path.stem, **document.data})
+        faults += cross_problems(pipeline)
     except ValidationError as error:
-        raise _refused(
-            shown, document, _named(problems_of(error, document, json_schema()), document)
-        ) from None
-    faults = list(cross_problems(pipeline))
+        faults += problems_of(error, document, json_schema())
     if faults:
         raise _refused(shown, document, faults)
     pipeline._path = path.resolve()
     return pipeline
-
-
-def _named(problems: list[Problem], document: Document) -> list[Problem]:
-    # A stem that cannot be a name is no mistake of the file's contents: say which key would settle it.
-    if "name" in document.data:
-        return problems
-    return [
-        Problem(("name",), problem.words + "; the file's stem cannot be the name, so give `name:`")
-        if not problem.at and "letters, digits" in problem.words
-        else problem
-        for problem in problems
-    ]
 
 
 def _refused(shown: str, document: Document, problems: list[Problem]) -> PipelineError:

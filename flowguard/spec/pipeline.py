@@ -19,6 +19,8 @@ from flowguard.spec.sections import (
 )
 from flowguard.spec.source import SourceSection
 
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$"
+
 
 class Use(NamedTuple):
     """A raw column that the pipeline needs: its name, the kind it must be, and the key of the file that says
@@ -41,7 +43,7 @@ class Pipeline(Section):
     """One pipeline file: where the data is, what its columns mean, which model, which policy, which
     schedule."""
 
-    name: str = Field(default="", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$", examples=["flights"])
+    name: str = Field(default="", pattern=NAME, examples=["flights"])
     """Names the outputs, the registered model and the schedule: letters, digits, - and _. Default: the file's
     name."""
     description: str = ""

@@ -30,9 +30,7 @@ def problems_of(error: ValidationError, document: Document, schema: dict[str, An
         wanted = found.setdefault((at, value), [])
         if expected not in wanted:
             wanted.append(expected)  # each member of a union has its own expectation of one value
-    problems = [
-        Problem(at, f"found {value}; expected {' or '.join(wanted)}") for (at, value), wanted in found.items()
-    ]
+    problems = [Problem(at, f"found {value}; expected {' or '.join(wanted)}") for (at, value), wanted in found.items()]
     return sorted(problems, key=lambda problem: document.line(problem.at))
 
 

@@ -21,9 +21,7 @@ class SplitSection(Section):
     """First day whose records are used; all earlier ones are left alone."""
     until: Day | None = Field(default=None, examples=["2013-05-01"])
     """First day whose records are no longer used. Records from here on are only scored."""
-    unit: Annotated[Names, AfterValidator(distinct)] | None = Field(
-        default=None, examples=[["year", "month", "day"]]
-    )
+    unit: Annotated[Names, AfterValidator(distinct)] | None = Field(default=None, examples=[["year", "month", "day"]])
     """Columns whose values stay together on one side (a day, a customer). Default: the key, else the whole
     record."""
     train: Share = 0.6
@@ -42,9 +40,7 @@ class SplitSection(Section):
         total = sum(self.shares.values())
         if abs(total - 1) > 1e-6:
             key = next((k for k in reversed(self.shares) if k in self.model_fields_set), "")
-            raise misfit(
-                key, f"shares that sum to {total:g}", "train + validation + calibration + holdout = 1"
-            )
+            raise misfit(key, f"shares that sum to {total:g}", "train + validation + calibration + holdout = 1")
         if self.since is not None and self.until is not None and self.since >= self.until:
             raise misfit("until", f"{self.until}, not after since ({self.since})", "a day after `since`")
         return self
@@ -104,15 +100,11 @@ class ModelSection(Section):
     @model_validator(mode="after")
     def _fitting(self) -> ModelSection:
         if self.family == "realnvp" and self.order == "single":
-            raise misfit(
-                "order", "'single' with realnvp", "`alternate` or `random`: coupling has no single order"
-            )
+            raise misfit("order", "'single' with realnvp", "`alternate` or `random`: coupling has no single order")
         if self.family == "realnvp" and self.layers < 2:
             raise misfit("layers", "1 with realnvp", "at least 2, or some columns pass untouched")
         if self.transformer == "affine" and "bins" in self.model_fields_set:
-            raise misfit(
-                "bins", "`bins` with affine", "`transformer: spline`, or no `bins`: affine maps have none"
-            )
+            raise misfit("bins", "`bins` with affine", "`transformer: spline`, or no `bins`: affine maps have none")
         return self
 
 

@@ -36,9 +36,7 @@ class SourceSection(Section):
     the project folder."""
     tables: dict[Name, Names] | None = Field(default=None, examples=[{"orders": "data/orders/*.parquet"}])
     """Names usable in `query`, each with the Parquet file, folder or glob it stands for."""
-    query: Name | None = Field(
-        default=None, examples=["SELECT * FROM orders JOIN customers USING (customer)"]
-    )
+    query: Name | None = Field(default=None, examples=["SELECT * FROM orders JOIN customers USING (customer)"])
     """One DuckDB SELECT over `tables`; its rows are the records."""
     batch: Literal["file", "partition", "day"] = "file"
     """What is scored together: each file, each Hive partition (folders named day=2026-11-01), or each day of
@@ -64,9 +62,7 @@ class SourceSection(Section):
     @model_validator(mode="after")
     def _one_place(self) -> SourceSection:
         if self.path is not None and (self.query is not None or self.tables is not None):
-            raise misfit(
-                "path", "`path` beside `query` or `tables`", "either `path`, or `tables` and `query`"
-            )
+            raise misfit("path", "`path` beside `query` or `tables`", "either `path`, or `tables` and `query`")
         if self.path is None and self.query is None:
             raise misfit("", "neither `path` nor `query`", "`path`, or `tables` and `query`")
         if self.query is not None and not self.tables:

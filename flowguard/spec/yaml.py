@@ -45,9 +45,7 @@ def read_yaml(path: Path, *, shown: str) -> Document:
             f"{shown}: there is no such file. `flowguard init DATA --out {shown}` drafts one from data."
         ) from None
     except UnicodeDecodeError as error:
-        raise PipelineError(
-            f"{shown} is not text in UTF-8 (byte {error.start}): expected a YAML file."
-        ) from None
+        raise PipelineError(f"{shown} is not text in UTF-8 (byte {error.start}): expected a YAML file.") from None
     except OSError as error:
         raise PipelineError(f"{shown} cannot be read: {error.strerror or error}.") from None
     try:
@@ -67,7 +65,7 @@ def read_yaml(path: Path, *, shown: str) -> Document:
         first = (str(error) or type(error).__name__).splitlines()[0]
         raise PipelineError(f"{shown}:1:1: this is not readable as YAML: {first}.") from None
     document = Document(data=None)
-    document.data = _plain(data, (), document, open_ids=set(), shown=shown)
+    document.data = _plain(data, (), document, shown=shown)
     return document
 
 
@@ -76,13 +74,10 @@ def _mark(error: MarkedYAMLError) -> tuple[int, int]:
     return (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
 
 
-def _plain(node: Any, at: At, document: Document, *, open_ids: set[int], shown: str) -> Any:
+def _plain(node: Any, at: At, document: Document, *, shown: str) -> Any:
     if len(document.lines) > _MOST_NODES:
         raise PipelineError(f"{shown} expands to more than {_MOST_NODES} values: expected a pipeline file.")
     if isinstance(node, (Mapping, Sequence)) and not isinstance(node, (str, bytes)):
-        if id(node) in open_ids:
-            raise PipelineError(f"{shown}:{document.line(at)}: an alias that contains itself; write it out.")
-        open_ids.add(id(node))
         out: Any
         if isinstance(node, Mapping):
             out = {}
@@ -94,14 +89,13 @@ def _plain(node: Any, at: At, document: Document, *, open_ids: set[int], shown: 
                         f"{shown}:{document.lines[place]}: the key {key!r} is a {type(key).__name__}; "
                         f"expected text: put it in quotes."
                     )
-                out[str(key)] = _plain(value, place, document, open_ids=open_ids, shown=shown)
+                out[str(key)] = _plain(value, place, document, shown=shown)
         else:
             out = []
             for index, value in enumerate(node):
                 place = (*at, index)
                 document.lines[place] = _line_of(node, index, document.line(at))
-                out.append(_plain(value, place, document, open_ids=open_ids, shown=shown))
-        open_ids.discard(id(node))
+                out.append(_plain(value, place, document, shown=shown))
         return out
     return _scalar(node)
 

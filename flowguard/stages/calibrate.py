@@ -63,9 +63,7 @@ def calibrate(pipeline: str | Path, draft: Path) -> Calibrated:
     )
 
 
-def _counted(
-    batches: Iterator[pa.RecordBatch], advance: Callable[[float], None]
-) -> Iterator[pa.RecordBatch]:
+def _counted(batches: Iterator[pa.RecordBatch], advance: Callable[[float], None]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         yield batch
         advance(batch.num_rows)

@@ -124,6 +124,10 @@ def _key(spec: dict[str, Any], fingerprint: str) -> str:
     # All that decides the bundle, and nothing else: where the data lies, when it is scored and on how many threads it
     # is queried may change without a new version.
     source = {name: spec["source"][name] for name in ("key", "redact")}
-    deciding = [{name: spec[name] for name in ("columns", "split", "model", "policy")}, source, spec["resources"]["tile"]]
+    deciding = [
+        {name: spec[name] for name in ("columns", "split", "model", "policy")},
+        source,
+        spec["resources"]["tile"],
+    ]
     text = json.dumps([deciding, fingerprint, __version__], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

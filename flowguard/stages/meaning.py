@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from flowguard.detector import Columns, Engine
 from flowguard.encoding import ContextSettings, NumberSettings
-from flowguard.errors import SchemaError
 from flowguard.spec import Pipeline
 from flowguard.tables import Source, Wanted, check_columns
 from flowguard.training import TrainingSettings
@@ -27,13 +26,11 @@ def checked_schema(pipeline: Pipeline, source: Source) -> pa.Schema:
 
 def columns_of(pipeline: Pipeline, schema: pa.Schema) -> Columns:
     """What each column means to the model, with the types found in the data."""
-    if pipeline.columns.inferred:
-        raise SchemaError(f"{pipeline.path}: `columns: infer` has not been resolved.")
     features = {name: NumberSettings(front=entry.front) for name, entry in pipeline.columns.features.items()}
     context = {
         name: ContextSettings(**_context(entry.model_dump())) for name, entry in pipeline.columns.context.items()
     }
-    read = [name for name in features] + [settings.column or name for name, settings in context.items()]
+    read = list(features) + [settings.column or name for name, settings in context.items()]
     return Columns(
         features=features,
         context=context,

@@ -91,9 +91,7 @@ class BatchWriter:
         if rows:
             self._write("reasons", pa.RecordBatch.from_pylist(rows, schema=REASONS))
 
-    def write_quarantine(
-        self, chunk: pa.RecordBatch, record_ids: Sequence[str], refused: Sequence[str | None]
-    ) -> None:
+    def write_quarantine(self, chunk: pa.RecordBatch, record_ids: Sequence[str], refused: Sequence[str | None]) -> None:
         """One row for every record that could not be scored, with the reason."""
         rows = [row for row, reason in enumerate(refused) if reason is not None]
         if not rows:

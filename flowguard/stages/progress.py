@@ -40,7 +40,8 @@ class Silence:
         pass
 
 
-_listener: ContextVar[Progress] = ContextVar("flowguard_progress", default=Silence())
+_SILENCE = Silence()
+_listener: ContextVar[Progress] = ContextVar("flowguard_progress")
 
 
 @contextmanager
@@ -56,7 +57,7 @@ def listening(listener: Progress) -> Iterator[None]:
 @contextmanager
 def work(title: str, total: float | None = None) -> Iterator[Progress]:
     """One piece of long work: `with work("scoring", total=rows) as bar: bar.advance(n)`."""
-    listener = _listener.get()
+    listener = _listener.get(_SILENCE)
     listener.start(title, total)
     try:
         yield listener
@@ -66,4 +67,4 @@ def work(title: str, total: float | None = None) -> Iterator[Progress]:
 
 def say(line: str) -> None:
     """One line for the reader."""
-    _listener.get().say(line)
+    _listener.get(_SILENCE).say(line)

@@ -29,6 +29,7 @@ def register(pipeline: str | Path, bundle: Path) -> Registered:
     workspace = Workspace.open(pipeline)
     spec, registry = workspace.pipeline, workspace.registry
     detector = load(bundle)
+    assert detector.calibration is not None, "only calibrated bundles are registered"
     known = registry.find(spec.name, detector.digest)
     if known is not None:
         return Registered(known, known=True)
@@ -76,9 +77,8 @@ def _params(detector: Detector) -> dict[str, object]:
 def _metrics(detector: Detector) -> dict[str, float]:
     calibration, holdout = detector.calibration, detector.provenance["holdout"]
     assert calibration is not None
-    best = min(detector.history, key=lambda epoch: epoch["validation_nll"])
     metrics = {
-        "validation_nll": best["validation_nll"],
+        "best_validation_nll": detector.provenance["validation_nll"],
         "calibration_size": float(calibration.size),
         "threshold": float(calibration.threshold),
         "holdout_log_likelihood": detector.provenance["holdout_log_likelihood"],

@@ -77,7 +77,10 @@ def report(pipeline: str | Path, *, batch: str | None = None) -> Reported:
             strangest = sorted([*strangest, *records], key=strangeness)[:STRANGEST]
             if batch is None or batch == name:
                 page = folder / _page_name(name)
-                neighbours = (names[place - 1] if place else None, names[place + 1] if place + 1 < len(names) else None)
+                neighbours = (
+                    names[place - 1] if place else None,
+                    names[place + 1] if place + 1 < len(names) else None,
+                )
                 text = render_batch(
                     _batch_report(workspace, manifest, detectors[manifest.version], records, neighbours)
                 )
@@ -89,9 +92,7 @@ def report(pipeline: str | Path, *, batch: str | None = None) -> Reported:
     atomic_text(run_page, render_run(run))
     with atomic_path(picture) as temporary:
         temporary.write_bytes(run_picture(run))
-    return Reported(
-        tuple(pages), run_page, picture, run.overall, tuple(run.groups), run.holdout, tuple(run.notices)
-    )
+    return Reported(tuple(pages), run_page, picture, run.overall, tuple(run.groups), run.holdout, tuple(run.notices))
 
 
 def _batch_report(
@@ -159,12 +160,15 @@ def _run_report(
     if not overall.within and overall.observed > overall.asked:
         fitted = f"{split.since or 'the beginning'} to {split.until or 'the end'}"
         notices.append(
-            f"The flagged share is {overall.observed / overall.asked:.1f} times the rate that was asked for. The threshold "
-            f"was calibrated on records from {fitted}; these batches are not like them (another season, new conditions, a "
-            "change in the data), so the rate is not guaranteed here. Train or calibrate on records like these to restore it."
+            f"The flagged share is {overall.observed / overall.asked:.1f} times the rate that was asked for. The "
+            f"threshold was calibrated on records from {fitted}; these batches are not like them (another season, new "
+            "conditions, a change in the data), so the rate is not guaranteed here. Train on records like these to "
+            "restore it."
         )
     if len(detectors) > 1:
-        notices.append(f"These batches were scored by {len(detectors)} versions; thresholds are those of version {max(detectors)}.")
+        notices.append(
+            f"These batches were scored by {len(detectors)} versions; the threshold shown is version {max(detectors)}'s."
+        )
     return RunReport(
         pipeline=workspace.pipeline.name,
         versions=[str(version) for version in sorted(detectors)],
@@ -185,8 +189,10 @@ def _run_report(
 
 
 def _line(name: str, manifests: Sequence[Manifest], calibration: Calibration) -> RateLine:
-    """Asked against observed over batches; the standard error takes batches as clusters and the calibration's own error in."""
-    flags = np.concatenate([np.arange(m.scored) < m.flagged for m in manifests]) if manifests else np.zeros(0, dtype=bool)
+    """Asked against observed; the standard error is clustered by batch and holds the calibration's own error."""
+    flags = (
+        np.concatenate([np.arange(m.scored) < m.flagged for m in manifests]) if manifests else np.zeros(0, dtype=bool)
+    )
     units = np.repeat(np.arange(len(manifests)), [m.scored for m in manifests]).astype(str)
     if not len(flags):
         return RateLine(name, 0, 0, calibration.false_alarm_rate, math.nan, math.nan)

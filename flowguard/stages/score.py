@@ -144,7 +144,7 @@ def score_batch(
             if len(rows) and detector.explains:
                 named = [record_ids[row] for row in rows]
                 writer.write_reasons(
-                    detector.reasons(encoded, evaluation, rows, record_ids=named, top=spec.output.reasons)
+                    detector.reasons(chunk, encoded, evaluation, rows, record_ids=named, top=spec.output.reasons)
                 )
             read += len(usable)
             scored += int(usable.sum())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from flowguard.registry import Registry
 from flowguard.spec import Pipeline, load_pipeline
+from flowguard.stages.init import infer_columns
 from flowguard.tables import Source, open_files, open_query
 
 
@@ -22,7 +23,8 @@ class Workspace:
         return cls(load_pipeline(Path(path)))
 
     def resolved(self) -> Pipeline:
-        return self.pipeline
+        """The pipeline with `columns: infer` replaced by what its data suggests."""
+        return infer_columns(self.pipeline, self.source())
 
     @property
     def runs(self) -> Path:
@@ -42,7 +44,7 @@ class Workspace:
     def source(self) -> Source:
         """The pipeline's data."""
         source, root = self.pipeline.source, self.pipeline.root
-        if source.query is not None:
+        if source.query is not None and source.tables is not None and source.time is not None:
             return open_query(
                 source.query,
                 tables=dict(source.tables),
@@ -52,6 +54,7 @@ class Workspace:
                 memory=self.pipeline.resources.memory,
                 threads=self.pipeline.resources.threads,
             )
+        assert source.path is not None, "the spec lets no source pass without a path or a query"
         return open_files(source.path, root=root, batch=source.batch, time=source.time)
 
     def output(self, kind: str, batch: str, version: int) -> Path:

@@ -75,6 +75,11 @@ class FileSource(Source):
         count = len(self._places)
         return f"{self._shown} ({count} Parquet files)" if count > 1 else self._places[0].shown
 
+    @property
+    def partitioned(self) -> bool:
+        """Whether every file lies in a Hive partition, a folder named column=value."""
+        return all(place.partition for place in self._places)
+
     def schema(self) -> pa.Schema:
         return self._schema
 
@@ -110,9 +115,7 @@ class FileSource(Source):
         chunk_rows: int = 65_536,
     ) -> Iterator[pa.RecordBatch]:
         need_time(self._time, since=since, until=until, exclude=exclude)
-        wanted = pa.schema(
-            [self._field(name) for name in (self._schema.names if columns is None else columns)]
-        )
+        wanted = pa.schema([self._field(name) for name in (self._schema.names if columns is None else columns)])
         name = batch.name if isinstance(batch, Batch) else batch
         places, day = self._places, None
         if name is not None and self._batch == "day":
@@ -175,7 +178,7 @@ class FileSource(Source):
     @cached_property
     def _groups(self) -> dict[str, list[Place]]:
         if self._batch == "file":
-            names = batch_names([place.inner for place in self._places])
+            names = batch_names([place.inner for place in self._places], whole=[place.shown for place in self._places])
             return {name: [place] for name, place in zip(names, self._places)}
         inner = [",".join(f"{column}={value}" for column, value in place.partition) for place in self._places]
         distinct = list(dict.fromkeys(inner))
@@ -187,15 +190,12 @@ class FileSource(Source):
 
     def _field(self, name: str) -> pa.Field:
         if name not in self._schema.names:
-            raise SchemaError(
-                f"{self.describe()} has no column {name!r}; it has {', '.join(self._schema.names)}."
-            )
+            raise SchemaError(f"{self.describe()} has no column {name!r}; it has {', '.join(self._schema.names)}.")
         field = self._schema.field(name)
         fault = fault_of(field)
         if fault:
             raise SchemaError(
-                f"Column {name!r} cannot be read from every file: {fault}. "
-                "Write the files alike, or narrow the path."
+                f"Column {name!r} cannot be read from every file: {fault}. Write the files alike, or narrow the path."
             )
         return field
 

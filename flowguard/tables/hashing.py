@@ -62,18 +62,14 @@ def hash_column(array: pa.Array) -> np.ndarray:
         hashed = _floats(values)
     elif pa.types.is_decimal(kind):
         # Spelled without trailing zeros, 1.50 at scale 2 and 1.5 at scale 1 are one value.
-        spelled = pc.utf8_rtrim(
-            pc.replace_substring_regex(array.cast(pa.string()), r"^([^.eE]*)$", r"\1."), "0"
-        )
+        spelled = pc.utf8_rtrim(pc.replace_substring_regex(array.cast(pa.string()), r"^([^.eE]*)$", r"\1."), "0")
         hashed = _texts(spelled, _OTHER)
     elif _is_clock(kind):
         hashed = _clock(array)
     elif _is_bytes(kind):
         hashed = _texts(array, _TEXT)
     else:
-        spelled = pa.array(
-            [None if value is None else repr(value) for value in array.to_pylist()], pa.string()
-        )
+        spelled = pa.array([None if value is None else repr(value) for value in array.to_pylist()], pa.string())
         hashed = _texts(spelled, _OTHER)
     return np.where(valid[:, None], hashed, _constant(1, _MISSING))
 
@@ -91,9 +87,7 @@ def mix(values: np.ndarray) -> np.ndarray:
 
 def text_seed(text: str) -> np.ndarray:
     """Two numbers that stand for a name; shape (2,), uint64."""
-    return np.frombuffer(hashlib.blake2b(text.encode(), digest_size=16).digest(), dtype="<u8").astype(
-        np.uint64
-    )
+    return np.frombuffer(hashlib.blake2b(text.encode(), digest_size=16).digest(), dtype="<u8").astype(np.uint64)
 
 
 def _lanes(bits: np.ndarray, tag: np.ndarray) -> np.ndarray:

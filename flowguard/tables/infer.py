@@ -24,6 +24,14 @@ _IDENTIFIER = re.compile(
 )
 _CLOCK_NAME = re.compile(r"time|date|stamp|created|updated|day|when|(?:^|_)(?:ts|at|on)$", re.I)
 _MOST_LEVELS = 1000
+_MOST_VALUES = 10_000_000
+# Parts of a calendar that come as whole numbers, with the period after which they repeat.
+_CALENDAR = [
+    (re.compile(r"(?:^|[_.\s-])hour$", re.I), 0, 24, 24),
+    (re.compile(r"(?:^|[_.\s-])(?:minute|second)$", re.I), 0, 60, 60),
+    (re.compile(r"(?:^|[_.\s-])month$", re.I), 1, 12, 12),
+    (re.compile(r"(?:^|[_.\s-])(?:weekday|dow|dayofweek|day_of_week|wday)$", re.I), 0, 7, 7),
+]
 _NEARLY_ALL = 0.95
 _MOST_CHECKED = 20_000_000
 
@@ -36,12 +44,15 @@ class ColumnProfile:
     name: str
     type: pa.DataType
     role: Role
-    kind: str  # number, category, boolean, clock; "" for skip
+    kind: str  # number, category, boolean, cyclic, clock; "" for skip
     why: str
+    period: int | None = None  # of a cyclic one
 
 
 def profile(source: Source, *, rows: int = 200_000) -> list[ColumnProfile]:
-    """Each column of a source, in order, with a suggestion; from one pass over at most about `rows` records.
+    """Each column of a source, in order, with a suggestion; from one pass over about `rows` records.
+
+    Of wide tables fewer records are looked at, so that it is about ten million values in all.
 
     At most one column is suggested as time, at most one as key, and that only when its values are unique in
     the whole source. Raises `SourceError` when the source is empty.
@@ -50,6 +61,7 @@ def profile(source: Source, *, rows: int = 200_000) -> list[ColumnProfile]:
     faults = {field.name: fault_of(field) for field in schema}
     readable = [name for name in schema.names if not faults[name]]
     meters = [ColumnMeter(name, schema.field(name).type) for name in readable]
+    rows = max(2_000, min(rows, _MOST_VALUES // max(1, len(readable))))
     count = 0
     for batch in source.sample(rows, readable):
         count += batch.num_rows
@@ -74,6 +86,10 @@ def identifies(source: Source, columns: Sequence[str]) -> bool:
 
 def _suggest(seen: Seen) -> ColumnProfile:
     role, kind, why = _role(seen)
+    if pa.types.is_integer(seen.type) and role in ("feature", "context"):
+        for name, low, high, period in _CALENDAR:
+            if name.search(seen.name) and low <= seen.low and seen.high <= high:
+                return ColumnProfile(seen, seen.name, seen.type, "context", "cyclic", "", period)
     return ColumnProfile(seen, seen.name, seen.type, role, kind, why)
 
 

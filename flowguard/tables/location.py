@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -27,7 +27,7 @@ class Place:
     path: str  # inside `filesystem`; local paths are absolute
     shown: str
     inner: str  # path below the asked folder or the fixed part of the glob, with / between its parts
-    filesystem: pafs.FileSystem | None  # None: local
+    filesystem: pafs.FileSystem | None = field(compare=False)  # None: local
 
     @property
     def partition(self) -> tuple[tuple[str, str], ...]:
@@ -78,29 +78,21 @@ def _find_local(path: str, root: Path) -> list[Place]:
     if full.is_file():
         return [_local(full, full.parent, root)]
     if full.is_dir():
-        below = sorted(
-            file for file in full.rglob("*") if file.suffix in (".parquet", ".pq") and file.is_file()
-        )
+        below = sorted(file for file in full.rglob("*") if file.suffix in (".parquet", ".pq") and file.is_file())
         places = [_local(file, full, root) for file in below if _visible(file.relative_to(full).parts)]
         if not places:
-            raise SourceError(
-                f"{path} is a folder without Parquet files (*.parquet); expected at least one in it."
-            )
+            raise SourceError(f"{path} is a folder without Parquet files (*.parquet); expected at least one in it.")
         return places
     if _GLOB.search(plain):
         base = _fixed_part(str(full))
         files = sorted(Path(file) for file in glob.glob(str(full), recursive=True))
         places = [
-            _local(file, base, root)
-            for file in files
-            if file.is_file() and _visible(file.relative_to(base).parts)
+            _local(file, base, root) for file in files if file.is_file() and _visible(file.relative_to(base).parts)
         ]
         if not places:
             raise SourceError(f"{path} matches no file (searched from {root}); expected Parquet files.")
         return places
-    raise SourceError(
-        f"{path} does not exist (searched from {root}); expected a Parquet file, folder or glob."
-    )
+    raise SourceError(f"{path} does not exist (searched from {root}); expected a Parquet file, folder or glob.")
 
 
 def _fixed_part(pattern: str) -> Path:

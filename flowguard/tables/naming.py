@@ -11,13 +11,13 @@ from collections.abc import Sequence
 _LONGEST = 120
 
 
-def batch_names(inner: Sequence[str]) -> list[str]:
+def batch_names(inner: Sequence[str], *, whole: Sequence[str] | None = None) -> list[str]:
     """A distinct folder name for each path below the source's folder.
 
     A file's name stands as it is, without its ending. One that had to be altered (a subfolder, a space) ends
     with a piece of its hash, so that no two paths share a name and a name never depends on which other files
     there are,
-    unless two files of different folders have one name: then all of these get the hash.
+    unless two files of different sources' folders have one name: then these get the hash of their `whole` path.
 
     >>> batch_names(["2026-11-01.parquet", "day=2026-11-01"])
     ['2026-11-01', 'day=2026-11-01']
@@ -25,7 +25,7 @@ def batch_names(inner: Sequence[str]) -> list[str]:
     names = [_safe(path) for path in inner]
     count = Counter(name.casefold() for name in names)
     return [
-        name if count[name.casefold()] == 1 else f"{name}-{_digest(path)}" for name, path in zip(names, inner)
+        name if count[name.casefold()] == 1 else f"{name}-{_digest(path)}" for name, path in zip(names, whole or inner)
     ]
 
 

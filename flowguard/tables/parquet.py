@@ -15,7 +15,8 @@ from flowguard.errors import SourceError
 from flowguard.tables.location import Place
 from flowguard.tables.period import Days
 
-_BUFFER = 1 << 20
+# Read ahead per column: little where reading is cheap, more where each request costs a round trip.
+_LOCAL_BUFFER, _REMOTE_BUFFER = 1 << 18, 1 << 22
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,10 @@ def open_parquet(place: Place) -> Iterator[pq.ParquetFile]:
     handle: Any = None
     try:
         try:
-            if place.filesystem is None:
-                # A buffer keeps a whole column chunk of a large row group out of memory.
-                handle = pq.ParquetFile(place.path, buffer_size=_BUFFER)
-            else:
-                handle = pq.ParquetFile(place.filesystem.open_input_file(place.path), pre_buffer=True)
+            # pyarrow's own default, pre_buffer, holds a whole row group of the file in memory.
+            source = place.path if place.filesystem is None else place.filesystem.open_input_file(place.path)
+            buffer = _LOCAL_BUFFER if place.filesystem is None else _REMOTE_BUFFER
+            handle = pq.ParquetFile(source, pre_buffer=False, buffer_size=buffer)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise _unreadable(place, error) from None
         yield handle

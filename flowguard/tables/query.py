@@ -70,6 +70,7 @@ class QuerySource(Source):
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._closing: weakref.finalize | None = None
         self._schema: pa.Schema | None = None
+        self._datasets: dict[str, ds.Dataset] = {}
 
     def describe(self) -> str:
         tables = [
@@ -140,9 +141,7 @@ class QuerySource(Source):
             for batch in cursor.sql(sql).to_arrow_reader(chunk_rows):
                 if batch.num_rows:
                     yield (
-                        pa.RecordBatch.from_arrays(
-                            [_values(batch.column(name)) for name in names], names=list(names)
-                        )
+                        pa.RecordBatch.from_arrays([_values(batch.column(name)) for name in names], names=list(names))
                         if names
                         else batch.select([])
                     )
@@ -186,7 +185,10 @@ class QuerySource(Source):
             spill = Path(tempfile.gettempdir()) / f"flowguard-query-{secrets.token_hex(8)}"
             self._connection = self._connect(spill)
             self._closing = weakref.finalize(self, _close, self._connection, spill)
-        return self._connection.cursor()
+        cursor = self._connection.cursor()
+        for name, dataset in self._datasets.items():
+            cursor.register(name, dataset)  # unlike a view, known to this cursor alone
+        return cursor
 
     def _connect(self, spill: Path) -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect(
@@ -196,6 +198,8 @@ class QuerySource(Source):
                 "temp_directory": str(spill),  # made when something does not fit into memory
                 # Never the network for extensions: what is not built in is not there.
                 "autoinstall_known_extensions": False,
+                # A table name that is missing must not turn out to be a variable of this program.
+                "python_enable_replacements": False,
                 **({"threads": self._threads} if self._threads else {}),
             },
         )
@@ -204,6 +208,11 @@ class QuerySource(Source):
         try:
             for name, places in self._places.items():
                 self._add_table(connection, name, places)
+            # The query reads the tables it is given and nothing else: what it depends on is then known (`stamp`).
+            local = [place.path for places in self._places.values() for place in places if place.filesystem is None]
+            connection.execute(f"SET allowed_paths = [{', '.join(map(_literal, local))}]")
+            connection.execute("SET enable_external_access = false")
+            connection.execute("SET lock_configuration = true")
             self._check_select(connection)
         except duckdb.Error as error:
             connection.close()
@@ -234,6 +243,7 @@ class QuerySource(Source):
                 format="parquet",
                 partitioning=ds.partitioning(flavor="hive"),
             )
+            self._datasets[name] = dataset
             connection.register(name, dataset)
 
     def _check_select(self, connection: duckdb.DuckDBPyConnection) -> None:
@@ -248,8 +258,7 @@ class QuerySource(Source):
         for use, name in [("source.time", self._time), *(("source.key", name) for name in self._key)]:
             if name not in schema.names:
                 raise SchemaError(
-                    f"{use} names {name!r}, which the query does not return; "
-                    f"it returns {', '.join(schema.names)}."
+                    f"{use} names {name!r}, which the query does not return; it returns {', '.join(schema.names)}."
                 )
         kind = schema.field(self._time).type
         if not is_clock(kind):
@@ -261,7 +270,8 @@ class QuerySource(Source):
 
     def _refused(self, error: Exception) -> SourceError:
         text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
-        return SourceError(f"DuckDB cannot run {self.describe()}: {text}")
+        hint = " Name the files that a query reads under `source.tables`." if "Cannot access file" in text else ""
+        return SourceError(f"DuckDB cannot run {self.describe()}: {text}{hint}")
 
 
 def _close(connection: duckdb.DuckDBPyConnection, spill: Path) -> None:

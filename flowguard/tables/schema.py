@@ -102,6 +102,4 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _listed(names: list[str]) -> str:
-    return (
-        ", ".join(names) if len(names) <= 40 else f"{len(names)} columns, the first {', '.join(names[:20])}"
-    )
+    return ", ".join(names) if len(names) <= 40 else f"{len(names)} columns, the first {', '.join(names[:20])}"

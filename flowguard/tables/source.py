@@ -89,9 +89,7 @@ class Source(ABC):
         names = [batch.name for batch in batches]
         near = difflib.get_close_matches(text, names, n=1, cutoff=0.5)
         hint = f"Did you mean {near[0]}?" if near else f"The first is {names[0]}, the last {names[-1]}."
-        raise SourceError(
-            f"There is no batch {text!r} in {self.describe()}, which has {len(names)} batches. {hint}"
-        )
+        raise SourceError(f"There is no batch {text!r} in {self.describe()}, which has {len(names)} batches. {hint}")
 
     def close(self) -> None:  # noqa: B027 - most sources hold nothing open
         """Release what the source holds open; reading again afterwards is allowed."""

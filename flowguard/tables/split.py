@@ -10,9 +10,7 @@ import pyarrow as pa
 from flowguard.tables.hashing import hash_rows, mix, text_seed
 
 
-def part_of(
-    batch: pa.RecordBatch, *, unit: Sequence[str], shares: Mapping[str, float], salt: str = ""
-) -> np.ndarray:
+def part_of(batch: pa.RecordBatch, *, unit: Sequence[str], shares: Mapping[str, float], salt: str = "") -> np.ndarray:
     """The part each record belongs to, by the hash of its unit's values (of the whole record without a unit).
 
     Law: a unit lies in one part, wherever and whenever its records are read; each unit lies in a part with

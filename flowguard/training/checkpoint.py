@@ -16,12 +16,10 @@ class Checkpoint:
     """Everything that the next epoch needs."""
 
     weights: dict[str, Tensor]
-    best_weights: dict[str, Tensor]
+    parts: dict[str, dict[str, Any]]
     optimizer: dict[str, Any]
     schedule: dict[str, Any]
     history: list[dict[str, Any]]
-    best_nll: float
-    best_epoch: int
 
 
 def save_checkpoint(path: Path, *, run_key: str, **state: Any) -> None:

@@ -1,5 +1,8 @@
 """One loop: maximum likelihood with AdamW, a warm-up and cosine schedule, early stopping on held-out likelihood.
 
+The likelihood is a product of two densities that share no weights, p(mask | context) and p(values | mask, context), so
+each keeps the weights of the epoch that was best for it: the first may overfit long before the second has learned.
+
 Every epoch draws its randomness from (seed, epoch), so a run that was killed and resumed from its checkpoint ends with
 the same bits as one that was not.
 """
@@ -20,12 +23,13 @@ from flowguard.errors import TrainingError
 from flowguard.training.checkpoint import load_checkpoint, save_checkpoint
 from flowguard.training.stream import Records, shuffled_batches
 
+MASS_RATE = 5.0
 Chunks = Callable[[int], Iterable[Records]]
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How to train. `patience` counts epochs without a better validation likelihood; `clip` bounds the gradient's norm."""
+    """How to train: `patience` counts epochs without a better validation likelihood, `clip` bounds the gradient."""
 
     epochs: int = 40
     batch_size: int = 512
@@ -39,11 +43,16 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch: mean negative log-likelihood per record in nats, in the table's units."""
+    """One epoch: mean negative log-likelihood per record in nats, in the table's units.
+
+    `validation_nll` = `validation_mass_nll` (which columns are missing) + `validation_density_nll` (the values).
+    """
 
     epoch: int
     train_nll: float
     validation_nll: float
+    validation_mass_nll: float
+    validation_density_nll: float
     learning_rate: float
     rows: int
     skipped_steps: int
@@ -52,18 +61,25 @@ class Epoch:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What training did; the density holds the weights of `best_epoch`."""
+    """What training did; each part of the density (`mass`, `density`) holds the weights of its `best_epochs`.
+
+    `validation_nll` is the mean negative log-likelihood per validation record with these weights.
+    """
 
     history: tuple[Epoch, ...]
-    best_epoch: int
+    best_epochs: dict[str, int]
+    validation_nll: float
     stopped: str  # "patience" or "epochs"
     resumed_at: int | None
 
 
-def negative_log_likelihood(density: nn.Module, records: Records) -> Tensor:
-    """-log p(observed features, mask | context) per record, without the encoder's part; shape (n,)."""
-    terms = density(records.x, records.observed, records.context, records.codes)
-    return -(terms.log_mass + terms.log_density)
+@dataclass(frozen=True)
+class Best:
+    """The best weights so far of one part of the density, its validation likelihood and its epoch."""
+
+    nll: float
+    epoch: int
+    weights: dict[str, Tensor]
 
 
 def train(
@@ -92,16 +108,19 @@ def train(
             "Give more data, a longer split period, or larger split.train."
         )
     density.to(device)
-    optimizer = torch.optim.AdamW(
-        density.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
+    # Missing values are rare: the small network that learns them sees little of them and takes longer steps.
+    groups = [
+        {"params": list(part.parameters()), "lr": settings.learning_rate * (MASS_RATE if name == "mass" else 1.0)}
+        for name, part in density.parts().items()
+        if any(True for _ in part.parameters())
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     steps_per_epoch = math.ceil(rows / settings.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, _warm_up_then_cosine(steps_per_epoch * settings.epochs, steps_per_epoch)
     )
     history: list[Epoch] = []
-    best = (math.inf, 0)
-    best_weights = _copy(density)
+    parts = {name: Best(math.inf, 0, _copy(part)) for name, part in density.parts().items()}
     resumed_at = None
     state = load_checkpoint(checkpoint, run_key=run_key, device=device) if checkpoint else None
     if state is not None:
@@ -109,19 +128,18 @@ def train(
         optimizer.load_state_dict(state.optimizer)
         schedule.load_state_dict(state.schedule)
         history = [Epoch(**entry) for entry in state.history]
-        best, best_weights = (state.best_nll, state.best_epoch), state.best_weights
+        parts = {name: Best(**best) for name, best in state.parts.items()}
         resumed_at = len(history) + 1
 
     stopped = "epochs"
     for number in range(len(history) + 1, settings.epochs + 1):
-        if number - best[1] > settings.patience:
+        if number - max(best.epoch for best in parts.values()) > settings.patience:
             stopped = "patience"
             break
         started = time.perf_counter()
         seed = settings.seed * 1_000_003 + number
         generator = torch.Generator().manual_seed(seed)
-        devices = [device] if device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             batches = shuffled_batches(
                 chunks(number),
@@ -137,46 +155,52 @@ def train(
                 f"Training gave no finite gradient in {skipped} steps of epoch {number}. "
                 "Try a smaller model.learning_rate, or model.transformer: affine."
             )
-        validation_nll = mean_nll(density, validation(), device=device)
-        if math.isnan(validation_nll):
-            validation_nll = math.inf
+        nll = mean_nll(density, validation(), device=device)
         epoch = Epoch(
             epoch=number,
             train_nll=train_nll,
-            validation_nll=validation_nll,
-            learning_rate=optimizer.param_groups[0]["lr"],
+            validation_nll=nll["mass"] + nll["density"],
+            validation_mass_nll=nll["mass"],
+            validation_density_nll=nll["density"],
+            learning_rate=optimizer.param_groups[-1]["lr"],
             rows=seen,
             skipped_steps=skipped,
             seconds=time.perf_counter() - started,
         )
         history.append(epoch)
-        if validation_nll < best[0]:
-            best, best_weights = (validation_nll, number), _copy(density)
+        for name, part in density.parts().items():
+            if nll[name] < parts[name].nll:
+                parts[name] = Best(nll[name], number, _copy(part))
         if checkpoint is not None:
             save_checkpoint(
                 checkpoint,
                 run_key=run_key,
                 weights=density.state_dict(),
-                best_weights=best_weights,
+                parts={name: vars(best) for name, best in parts.items()},
                 optimizer=optimizer.state_dict(),
                 schedule=schedule.state_dict(),
                 history=[asdict(entry) for entry in history],
-                best_nll=best[0],
-                best_epoch=best[1],
             )
         on_epoch(epoch)
-    if not math.isfinite(best[0]):
+    if not all(math.isfinite(best.nll) for best in parts.values()):
         raise TrainingError(
             "The validation likelihood was never finite. Try a smaller model.learning_rate, "
             "or model.transformer: affine."
         )
-    density.load_state_dict(best_weights)
+    for name, part in density.parts().items():
+        part.load_state_dict(parts[name].weights)
     density.to("cpu").eval()
-    return TrainingResult(tuple(history), best[1], stopped, resumed_at)
+    return TrainingResult(
+        history=tuple(history),
+        best_epochs={name: best.epoch for name, best in parts.items()},
+        validation_nll=sum(best.nll for best in parts.values()),
+        stopped=stopped,
+        resumed_at=resumed_at,
+    )
 
 
 def _one_epoch(
-    density: nn.Module,
+    density: RecordDensity,
     batches: Iterable[Records],
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LambdaLR,
@@ -190,11 +214,13 @@ def _one_epoch(
     seen = skipped = 0
     for records in batches:
         records = records.to(device)
-        nll = negative_log_likelihood(density, records)
+        terms = density(records.x, records.observed, records.context, records.codes)
+        nll = -(terms.log_mass + terms.log_density)
         optimizer.zero_grad(set_to_none=True)
         nll.mean().backward()
-        norm = torch.nn.utils.clip_grad_norm_(density.parameters(), clip)
-        if torch.isfinite(norm):
+        # Each part by itself: a rough step of one must not hold the other back.
+        norms = [nn.utils.clip_grad_norm_(group["params"], clip) for group in optimizer.param_groups]
+        if all(bool(torch.isfinite(norm)) for norm in norms):
             optimizer.step()
             total += (nll.detach().double() - records.log_det.double()).sum().cpu()
             seen += len(records)
@@ -206,17 +232,22 @@ def _one_epoch(
 
 
 @torch.no_grad()
-def mean_nll(density: nn.Module, chunks: Iterable[Records], *, device: torch.device) -> float:
-    """Mean negative log-likelihood per record in the table's units, summed in float64; inf when there is no record."""
+def mean_nll(density: RecordDensity, chunks: Iterable[Records], *, device: torch.device) -> dict[str, float]:
+    """Mean negative log-likelihood per record of each part in the table's units; inf without records or when not finite.
+
+    Summed in float64; the encoder's log-determinant belongs to the part `density`.
+    """
     density.eval()
-    total, count = 0.0, 0
+    totals, count = {"mass": 0.0, "density": 0.0}, 0
     for chunk in chunks:
         for start in range(0, len(chunk), 8192):
             records = chunk.take(slice(start, start + 8192)).to(device)
-            nll = negative_log_likelihood(density, records)
-            total += float((nll.double() - records.log_det.double()).sum())
+            terms = density(records.x, records.observed, records.context, records.codes)
+            totals["mass"] -= float(terms.log_mass.double().sum())
+            totals["density"] -= float((terms.log_density.double() + records.log_det.double()).sum())
             count += len(records)
-    return total / count if count else math.inf
+    means = {name: total / count if count else math.inf for name, total in totals.items()}
+    return {name: math.inf if math.isnan(mean) else mean for name, mean in means.items()}
 
 
 def _warm_up_then_cosine(total_steps: int, steps_per_epoch: int) -> Callable[[int], float]:
@@ -231,5 +262,5 @@ def _warm_up_then_cosine(total_steps: int, steps_per_epoch: int) -> Callable[[in
     return factor
 
 
-def _copy(density: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in density.state_dict().items()}
+def _copy(part: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in part.state_dict().items()}

@@ -9,7 +9,7 @@ from flowguard.encoding.lattice import find_step
 
 
 @given(
-    step=st.sampled_from([1.0, 60.0, 0.1, 0.25, 0.18, 1 / 3, 1e-6, 1e9]),
+    step=st.sampled_from([1.0, 60.0, 0.1, 0.25, 0.18, 1e-6, 1e9]),
     offset=st.sampled_from([0.0, 39.02, -1e4]),
     places=st.lists(st.integers(-5000, 5000), min_size=3, max_size=200, unique=True),
 )
@@ -20,6 +20,13 @@ def test_the_step_of_a_lattice_divides_its_gaps_and_is_the_largest(
     whole = int(np.gcd.reduce(np.diff(sorted(places))))
     found = find_step(np.sort(offset * step + step * np.array(places)))
     assert found == pytest.approx(whole * step, rel=1e-6)
+
+
+def test_a_step_that_is_no_decimal_is_found_too() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        places = np.unique(random.integers(-5000, 5000, 100))
+        assert find_step((1e3 + places) / 3) == pytest.approx(np.gcd.reduce(np.diff(places)) / 3, rel=1e-9)
 
 
 def test_a_continuum_has_no_step() -> None:
@@ -44,8 +51,13 @@ def test_a_few_values_between_the_points_do_not_hide_the_lattice() -> None:
     assert find_step(values) == 1.0
 
 
-def test_a_span_of_more_than_a_million_steps_is_a_continuum() -> None:
-    assert find_step(np.array([0.0, 1.0, 2.0**21])) is None
+def test_a_span_of_more_than_four_billion_steps_is_a_continuum() -> None:
+    assert find_step(np.array([0.0, 1.0, 2.0**33])) is None
+
+
+def test_a_far_out_code_for_missing_does_not_hide_whole_minutes() -> None:
+    minutes = np.random.default_rng(4).integers(0, 500, 20_000).astype(float)
+    assert find_step(np.sort(np.append(minutes, np.full(300, 999_999_999.0)))) == 1.0
 
 
 @pytest.mark.parametrize("values", [[-1.7e308, 0.0, 1.7e308], [0.0, 5e-324, 1e-323], [1.0, 1e300]])

@@ -10,7 +10,15 @@ from flowguard.encoding import Encoder, NumberSettings
 from flowguard.explain.ranges import Inputs, expected_range, ranges_of
 from flowguard.explain.shares import Baseline, column_terms
 
-CONFIG = dict(features=3, numeric=2, cardinalities=[4], maskable=[1, 2], training_rows=500, layers=2, hidden=[16])
+CONFIG = {
+    "features": 3,
+    "numeric": 2,
+    "cardinalities": [4],
+    "maskable": [1, 2],
+    "training_rows": 500,
+    "layers": 2,
+    "hidden": [16],
+}
 
 
 class Minutes:
@@ -57,7 +65,9 @@ def test_a_range_does_not_look_at_the_value_it_judges_nor_at_later_columns(densi
     changed[:, 1:] += 50.0
     other = Inputs(changed, inputs.observed, inputs.context, inputs.codes)
     for ours, theirs in zip(
-        expected_range(density, Minutes(), inputs, 1), expected_range(density, Minutes(), other, 1), strict=True
+        expected_range(density, Minutes(), inputs, 1),
+        expected_range(density, Minutes(), other, 1),
+        strict=True,
     ):
         np.testing.assert_array_equal(ours, theirs)
 

@@ -14,7 +14,7 @@ UNITS = {"air_time": "min"}
 
 def reasons(shares, values, **more):
     shares = np.atleast_2d(np.asarray(shares, float))
-    given = dict(shares=shares, terms=shares + 4.0, values=np.atleast_2d(np.asarray(values, float)))
+    given = {"shares": shares, "terms": shares + 4.0, "values": np.atleast_2d(np.asarray(values, float))}
     given.update(more)
     return reasons_for([f"id{i}" for i in range(len(shares))], COLUMNS, **given)
 

@@ -16,7 +16,11 @@ def rows(n: int = 400, d: int = 5, seed: int = 0) -> tuple[np.ndarray, np.ndarra
 
 def test_shares_and_baseline_sum_to_minus_log_likelihood():
     rng = np.random.default_rng(1)
-    mass, density, log_det = -rng.gamma(1.0, 0.1, (300, 5)), rng.normal(-3, 9, (300, 5)), rng.normal(0, 6, (300, 5))
+    mass, density, log_det = (
+        -rng.gamma(1.0, 0.1, (300, 5)),
+        rng.normal(-3, 9, (300, 5)),
+        rng.normal(0, 6, (300, 5)),
+    )
     terms = column_terms(mass, density, log_det)
     baseline = Baseline.fit(*rows())
     shares, rest = baseline.shares(terms, rng.choice(["11111", "11011", "never seen"], 300))

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,9 +26,7 @@ def test_importing_the_registry_does_not_import_mlflow() -> None:
     assert done.stdout.strip() == "False"
 
 
-def test_the_first_version_becomes_champion_and_later_ones_challenger(
-    registry: Registry, sealed: Sealed
-) -> None:
+def test_the_first_version_becomes_champion_and_later_ones_challenger(registry: Registry, sealed: Sealed) -> None:
     first, second, third = (registry.log_version(sealed(c), name="aliases", inputs=INPUTS) for c in "abc")
     assert (first.version, first.aliases) == (1, ("champion",))
     assert (second.version, second.aliases) == (2, ("challenger",))
@@ -52,9 +51,7 @@ def test_a_version_knows_its_bundle_run_tags_and_metrics(registry: Registry, sea
     assert {"digest", "flowguard_version"} <= set(version.tags)
     assert "absent" not in version.tags
     assert -5 < (version.created - before).total_seconds() < 60
-    assert (
-        version == registry.resolve("facts") == registry.resolve("facts", 1) == registry.resolve("facts", "1")
-    )
+    assert version == registry.resolve("facts") == registry.resolve("facts", 1) == registry.resolve("facts", "1")
     assert version == registry.find("facts", version.digest)
     assert version in registry.versions()
 
@@ -95,9 +92,7 @@ def test_all_numbers_of_a_run_travel_in_one_request(
 
     monkeypatch.setattr(registry._client, "log_batch", counting)
     history = [{"epoch": e, "train_nll": 1.0, "validation_nll": 1.0, "seconds": 0.1} for e in range(1, 101)]
-    registry.log_version(
-        sealed("batch"), name="batch", inputs=INPUTS, history=history, metrics={"holdout": 1.0}
-    )
+    registry.log_version(sealed("batch"), name="batch", inputs=INPUTS, history=history, metrics={"holdout": 1.0})
     assert [count for count in calls if count] == [301]
 
 
@@ -111,16 +106,27 @@ def test_a_bundle_that_is_registered_is_not_registered_again(registry: Registry,
 def test_a_version_that_was_left_without_its_alias_gets_it_when_it_is_logged_again(
     registry: Registry, sealed: Sealed
 ) -> None:
-    registry.log_version(sealed("killed"), name="killed", inputs=INPUTS)
+    for content in "ab":
+        registry.log_version(sealed(content), name="killed", inputs=INPUTS)
     registry._client.delete_registered_model_alias("killed", "champion")
-    assert registry.log_version(sealed("killed"), name="killed", inputs=INPUTS).aliases == ("champion",)
+    registry._client.delete_registered_model_alias("killed", "challenger")
+    assert registry.log_version(sealed("b"), name="killed", inputs=INPUTS).aliases == ("challenger",)
+    assert registry.log_version(sealed("a"), name="killed", inputs=INPUTS).aliases == ("champion",)
+
+
+def test_of_trainings_at_once_the_first_becomes_champion(registry: Registry, sealed: Sealed) -> None:
+    bundles = [sealed(content) for content in "abcd"]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda bundle: registry.log_version(bundle, name="at once", inputs=INPUTS), bundles))
+    versions = registry.versions("at once")
+    assert [version.version for version in versions] == [4, 3, 2, 1]
+    assert versions[-1].aliases == ("champion",)
+    assert versions[0].aliases == ("challenger",)
 
 
 def test_a_run_that_fails_is_marked_so_and_registers_nothing(registry: Registry, sealed: Sealed) -> None:
     with pytest.raises(FlowguardError, match="could not be written to"):
-        registry.log_version(
-            sealed("failing"), name="failing", inputs=INPUTS, plots={"no/such/folder.svg": "x"}
-        )
+        registry.log_version(sealed("failing"), name="failing", inputs=INPUTS, plots={"no/such/folder.svg": "x"})
     assert registry.versions("failing") == []
     experiment = registry._client.get_experiment_by_name("failing")
     (run,) = registry._client.search_runs([experiment.experiment_id])
@@ -138,9 +144,7 @@ def test_nothing_of_one_registry_stays_in_the_process(registry: Registry, sealed
 
 def test_values_of_redacted_columns_are_not_in_the_example(registry: Registry, sealed: Sealed) -> None:
     example = pd.DataFrame({"air_time": [65.0], "origin": ["a secret"]})
-    version = registry.log_version(
-        sealed("example"), name="example", inputs=INPUTS, example=example, redact=["origin"]
-    )
+    version = registry.log_version(sealed("example"), name="example", inputs=INPUTS, example=example, redact=["origin"])
     stored = registry._client.get_model_version_download_uri("example", str(version.version))
     model = Path(stored.removeprefix("file://").replace("%20", " "))
     assert "65.0" in (model / "input_example.json").read_text()
@@ -169,9 +173,7 @@ def test_an_alias_of_ones_own_can_be_set_and_resolved(registry: Registry, sealed
 def test_what_is_not_there_is_told_with_what_is_and_what_to_run(registry: Registry, sealed: Sealed) -> None:
     for content in "ab":
         registry.log_version(sealed(content), name="known", inputs=INPUTS)
-    with pytest.raises(
-        RegistryError, match=r"no model named unknown .*known.*`flowguard train FILE`"
-    ) as error:
+    with pytest.raises(RegistryError, match=r"no model named unknown .*known.*`flowguard train FILE`") as error:
         registry.resolve("unknown")
     assert error.value.exit_code == 2
     with pytest.raises(RegistryError, match=r"no version 9. It has 2 \(challenger\); 1 \(champion\)"):
@@ -191,26 +193,20 @@ def test_models_that_flowguard_did_not_make_are_left_alone(registry: Registry) -
         registry.resolve("foreign", 1)
 
 
-def test_a_fetched_bundle_is_the_one_that_was_logged(
-    registry: Registry, sealed: Sealed, tmp_path: Path
-) -> None:
+def test_a_fetched_bundle_is_the_one_that_was_logged(registry: Registry, sealed: Sealed, tmp_path: Path) -> None:
     bundle = sealed("fetch")
     version = registry.log_version(bundle, name="fetch", inputs=INPUTS)
     cache = tmp_path / "cache"
     folder = registry.fetch(version, cache)
     assert folder.name == version.digest
-    assert {p.name: p.read_bytes() for p in folder.iterdir()} == {
-        p.name: p.read_bytes() for p in bundle.iterdir()
-    }
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == {p.name: p.read_bytes() for p in bundle.iterdir()}
     marker = folder.stat().st_mtime_ns
     assert registry.fetch(version, cache) == folder
     assert folder.stat().st_mtime_ns == marker  # not downloaded again
     assert [path.name for path in cache.iterdir()] == [version.digest]
 
 
-def test_a_damaged_copy_in_the_cache_is_fetched_again(
-    registry: Registry, sealed: Sealed, tmp_path: Path
-) -> None:
+def test_a_damaged_copy_in_the_cache_is_fetched_again(registry: Registry, sealed: Sealed, tmp_path: Path) -> None:
     version = registry.log_version(sealed("damage"), name="damage", inputs=INPUTS)
     folder = registry.fetch(version, tmp_path / "cache")
     (folder / "manifest.json").write_text("{}")

@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+
+import pytest
+
+from flowguard.errors import PipelineError
+from flowguard.spec import CyclicContext, NumberFeature, Use, json_schema, load_pipeline
+
+SMALL = """\
+source: {path: data/*.parquet}
+columns:
+  features: {amount: number}
+"""
+
+WHOLE = """\
+name: orders
+source:
+  tables: {orders: data/orders.parquet}
+  query: |
+    SELECT * FROM orders
+  time: date
+  key: [shop, order]
+  exclude: [{from: 2013-02-08, until: 2013-02-10, why: blizzard}]
+  redact: customer
+columns:
+  features: {delay: number, amount: {kind: number, front: robust, unit: EUR}}
+  context:
+    country: category
+    city: {kind: category, max_levels: 50}
+    hour: {kind: cyclic, period: 24}
+    dow: {kind: cyclic, column: date, period: week}
+    weight: number
+    gift: boolean
+    items: integer
+split: {since: null, until: 2013-05-01, unit: [shop]}
+model: {family: realnvp, hidden: [32, 32]}
+schedule: {cron: "0 6 * * mon-fri", timezone: Europe/Berlin}
+"""
+
+
+def written(folder: Path, text: str, name: str = "orders.yaml") -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refusal(folder: Path, text: str) -> str:
+    with pytest.raises(PipelineError) as caught:
+        load_pipeline(written(folder, text))
+    return str(caught.value).replace(str(folder) + "/", "")
+
+
+def test_a_small_file_gets_the_defaults(tmp_path):
+    pipeline = load_pipeline(written(tmp_path, SMALL))
+    assert pipeline.name == "orders"
+    assert pipeline.source.path == ("data/*.parquet",)
+    assert pipeline.source.batch == "file"
+    assert pipeline.columns.features == {"amount": NumberFeature()}
+    assert pipeline.model.family == "maf"
+    assert (pipeline.model.order, pipeline.model.transformer, pipeline.model.layers) == ("single", "spline", 3)
+    assert pipeline.schedule is None
+    assert pipeline.unit == ()
+    assert sum(pipeline.split.shares.values()) == pytest.approx(1)
+
+
+def test_a_whole_file_is_read_as_written(tmp_path):
+    pipeline = load_pipeline(written(tmp_path, WHOLE))
+    assert list(pipeline.columns.features) == ["delay", "amount"]
+    assert pipeline.columns.features["amount"].unit == "EUR"
+    assert pipeline.columns.context["dow"] == CyclicContext(kind="cyclic", column="date", period="week")
+    assert pipeline.columns.context["city"].max_levels == 50
+    assert pipeline.source.batch == "day", "the batches of a query are its days"
+    assert pipeline.source.redact == ("customer",), "one name may stand without brackets"
+    assert pipeline.exclude == ((dt.date(2013, 2, 8), dt.date(2013, 2, 10)),)
+    assert pipeline.unit == ("shop",)
+    assert (pipeline.model.order, pipeline.model.transformer, pipeline.model.layers) == ("alternate", "affine", 6)
+    uses = pipeline.uses()
+    assert Use("date", "clock", "columns.context.dow") in uses
+    assert Use("hour", "number", "columns.context.hour") in uses
+    assert Use("customer", "any", "source.redact") in uses
+
+
+def test_relative_paths_start_at_the_folder_that_holds_pipelines(tmp_path):
+    assert load_pipeline(written(tmp_path, SMALL, "pipelines/orders.yaml")).root == tmp_path
+    assert load_pipeline(written(tmp_path, SMALL)).root == tmp_path
+
+
+def test_columns_can_be_left_to_the_data(tmp_path):
+    pipeline = load_pipeline(written(tmp_path, "source: {path: x.parquet}\ncolumns: infer\n"))
+    assert pipeline.columns.inferred
+    assert not load_pipeline(written(tmp_path, SMALL)).columns.inferred
+
+
+def test_every_problem_is_told_at_once_with_its_line(tmp_path):
+    text = refusal(
+        tmp_path,
+        "nme: 5\nsource:\n  path: x.parquet\n  batch: dy\ncolumns:\n  features:\n"
+        "    amount: {kind: number, frnt: robust}\n"
+        "  context: {hour: cyclic}\nmodel: {layers: 2.5}\n",
+    )
+    assert text.splitlines()[0] == "orders.yaml has 5 problems:"
+    assert "orders.yaml:1: nme: found an unknown key (did you mean `name`?); expected one of name, description," in text
+    assert "orders.yaml:4: source.batch: found 'dy'; expected one of 'file', 'partition' or 'day'." in text
+    assert "orders.yaml:7: columns.features.amount.frnt: found an unknown key (did you mean `front`?)" in text
+    assert "orders.yaml:8: columns.context.hour.period: found nothing; expected the number after which" in text
+    assert "orders.yaml:9: model.layers: found 2.5; expected a whole number." in text
+
+
+@pytest.mark.parametrize(
+    ("addition", "key", "words"),
+    [
+        ("split: {train: 0.7}", "split.train", "shares that sum to 1.1"),
+        ("split: {until: 2013-05-01}", "split.until", "no `source.time`"),
+        ("split: {until: soon}", "split.until", "expected a day, such as"),
+        ("split: {until: 2013-05-01 10:00:00}", "split.until", "expected a day"),
+        ("split: {unit: [a, a]}", "split.unit", "'a' listed twice"),
+        ("schedule: {cron: 0 25 * * *}", "schedule.cron", "hour '25' is not within 0 to 23"),
+        ("schedule: {cron: 0 6 * *}", "schedule.cron", "4 fields in place of 5"),
+        ("schedule: {cron: 0 6 * * *, timezone: Mars/Base}", "schedule.timezone", "an IANA zone"),
+        ("model: {family: realnvp, order: single}", "model.order", "`alternate` or `random`"),
+        ("model: {transformer: affine, bins: 9}", "model.bins", "found `bins` with affine"),
+        ("model: {epochs: '3'}", "model.epochs", "a whole number"),
+        ("model: {epochs: true}", "model.epochs", "a whole number"),
+        ("model: {learning_rate: .nan}", "model.learning_rate", "a number"),
+        ("policy: {false_alarm_rate: 0}", "policy.false_alarm_rate", "above 0 and below 1"),
+        ("policy: 0.1", "policy", "expected a mapping"),
+        ("resources: {memory: lots}", "resources.memory", "such as 500MB"),
+        ("name: my orders", "name", "letters, digits"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_at_its_key(tmp_path, addition, key, words):
+    text = refusal(tmp_path, SMALL + addition + "\n")
+    assert text.startswith(f"orders.yaml:4: {key}: found ")
+    assert words in text
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("{}", "neither `path` nor `query`"),
+        ("{path: x, query: SELECT 1}", "either `path`, or `tables` and `query`"),
+        ("{query: SELECT 1, time: t}", "a query without `tables`"),
+        ("{query: SELECT 1, tables: {a: x}}", "source.time: found nothing"),
+        ("{query: SELECT 1, tables: {a: x}, time: t, batch: file}", "the batches of a query are its days"),
+        ("{path: x, batch: day}", "source.time: found nothing"),
+        ("{path: x, exclude: [{from: 2013-02-08, until: 2013-02-09}]}", "source.time: found nothing"),
+        ("{path: x, time: t, exclude: [{from: 2013-02-08, until: 2013-02-08}]}", "source.exclude.0.until"),
+        ("{path: x, time: t, batch: day, redact: t}", "days name the batches"),
+        ("{path: x, key: [a, a]}", "'a' listed twice"),
+        ("{path: x, redact: amount}", "found 'amount', which is also a feature"),
+        ("{path: []}", "an empty list"),
+    ],
+)
+def test_a_source_must_be_one_place_with_what_it_needs(tmp_path, source, words):
+    assert words in refusal(tmp_path, SMALL.replace("{path: data/*.parquet}", source))
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ("{features: {a: category}}", "a category column can only be context for now"),
+        ("{features: {a: integer}}", "declare an integer feature as a number"),
+        ("{features: {}}", "at least one number column"),
+        ("{context: {a: number}}", "at least one number column"),
+        ("{features: {a: number}, context: {b: {kind: number, column: a}}}", "column 'a', which is a feature"),
+        ("{features: {a: number}, context: {b: numbr}}", "columns.context.b.kind: found 'numbr'; expected one of"),
+        ("{features: {a: number}, context: {b: {}}}", "columns.context.b.kind: found nothing"),
+        ("{features: {a: number}, context: {b: {kind: cyclic, period: 0}}}", "above 0"),
+        ("{features: {a: number}, context: {b: {kind: category, period: 3}}}", "unknown key"),
+        ("inferr", "or `infer`"),
+        ("{features: {1: number}}", "put it in quotes"),
+    ],
+)
+def test_columns_say_what_is_wrong_with_them(tmp_path, columns, words):
+    assert words in refusal(tmp_path, f"source: {{path: x}}\ncolumns: {columns}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "orders.yaml is empty"),
+        ("# only a comment\n", "orders.yaml is empty"),
+        ("- a\n- b\n", "found a list at the top level"),
+        ("just text", "found 'just text' at the top level"),
+        ("a: 1\nb: [1, 2\nc: 3\n", "orders.yaml:3:"),
+        ("a: 1\n\tb: 2\n", "orders.yaml:2:"),
+        ("source: {path: x}\nsource: {path: y}\n", 'orders.yaml:2:1: found duplicate key "source"'),
+        ("a: &a [*a]\n", "unknown key"),
+        ("a: !!python/object:os.system x\nsource: 1\ncolumns: 2\n", "unknown key"),
+    ],
+)
+def test_an_unreadable_file_is_told_with_its_place(tmp_path, text, words):
+    assert words in refusal(tmp_path, text)
+
+
+def test_a_missing_file_and_a_folder_are_told_apart(tmp_path):
+    with pytest.raises(PipelineError, match=r"there is no such file.*flowguard init DATA --out"):
+        load_pipeline(tmp_path / "no.yaml")
+    with pytest.raises(PipelineError, match="is a folder"):
+        load_pipeline(tmp_path)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_bytes(b"name: \xff\xfe")
+    with pytest.raises(PipelineError, match="not text in UTF-8"):
+        load_pipeline(path)
+
+
+def test_a_file_whose_stem_cannot_be_a_name_needs_one(tmp_path):
+    with pytest.raises(PipelineError, match=r"name: found nothing, and the file's stem, 'my orders', cannot"):
+        load_pipeline(written(tmp_path, SMALL, "my orders.yaml"))
+    assert load_pipeline(written(tmp_path, "name: a\n" + SMALL, "my orders.yaml")).name == "a"
+
+
+def test_aliases_cannot_blow_up_the_reader(tmp_path):
+    lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)]
+    assert "expands to more than" in refusal(tmp_path, "\n".join(lines))
+
+
+def test_the_schema_describes_every_key_and_takes_what_the_reader_takes(tmp_path):
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json_schema()
+    json.dumps(schema)
+    for section in [schema, *schema["$defs"].values()]:
+        assert section.get("additionalProperties") is False, "an editor marks unknown keys"
+        for name, key in section["properties"].items():
+            described = key.get("description") or ("$ref" in key and schema["$defs"][key["$ref"].split("/")[-1]])
+            assert described, name
+    import ruamel.yaml
+
+    plain = json.loads(json.dumps(ruamel.yaml.YAML(typ="safe").load(WHOLE), default=str))
+    jsonschema.validate(plain, schema)
+    jsonschema.validate({"source": {"path": "x"}, "columns": "infer"}, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**plain, "polcy": {}}, schema)
+
+
+def test_a_pipeline_cannot_be_changed_by_accident(tmp_path):
+    pipeline = load_pipeline(written(tmp_path, SMALL))
+    with pytest.raises(ValueError):
+        pipeline.policy.false_alarm_rate = 0.5
