@@ -14,11 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 from flowguard.calibration import conformal
 from flowguard.calibration.coverage import RateCheck, check_rate
 from flowguard.calibration.policy import FalseAlarmRate
-from flowguard.calibration.tail import TailRank
+from flowguard.calibration.tail import TAIL_ARRAYS, TailRank
 from flowguard.errors import BundleError, CalibrationError, FlowguardError
 
 Array = NDArray[np.float64]
-Method = Literal["log_likelihood", "mixed"]
+Method = Literal["log_likelihood", "mixed", "largest"]
 
 VERSION = 1
 _LEAST = -1e300  # a log-likelihood of -inf is held here, so that scores stay finite and their order exact
@@ -47,7 +47,7 @@ class Calibration:
     policy: FalseAlarmRate
     scores: Array
     score_units: NDArray[np.int64]
-    tail: TailRank | None
+    tails: tuple[TailRank, ...]
     counts: Mapping[str, int]
     rows: int
     units: int
@@ -64,13 +64,16 @@ class Calibration:
         units: ArrayLike,
         *,
         false_alarm_rate: float,
+        score: Method | Literal["default"] = "default",
+        terms: ArrayLike | None = None,
         dates: Sequence[str] | None = None,
     ) -> Calibration:
         """Held-out records: log-probability and log-density parts, pattern and unit (day, entity), each (n,).
 
-        With one pattern the score is -log_likelihood and all records are the conformal reference; otherwise
-        the score is mixed, and `reference_half` says which half gives the tail ranks and which the p-values.
-        Raises `CalibrationError` when the records cannot support the rate, `FlowguardError` when a
+        `score` chooses the method; by default -log_likelihood with one pattern, otherwise mixed. With
+        -log_likelihood all records are the conformal reference; otherwise `reference_half` says which half
+        gives the tail ranks and which the p-values. `terms` (n, columns) are each column's log densities,
+        which `largest` needs. Raises `CalibrationError` when the records cannot support the rate, `FlowguardError` when a
         log-likelihood is no number.
         """
         mass, density, names = _checked(log_mass, log_density, pattern)
@@ -79,18 +82,18 @@ class Calibration:
             raise ValueError(f"{len(mass)} records but {len(keys)} units")
         policy = FalseAlarmRate(false_alarm_rate)
         distinct, counts = np.unique(names, return_counts=True)
-        method: Method = "log_likelihood" if len(distinct) == 1 else "mixed"
+        method: Method = score if score != "default" else "log_likelihood" if len(distinct) == 1 else "mixed"
         conformal_rows = np.ones(len(mass), dtype=bool)
-        tail = None
-        if method == "mixed":
-            conformal_rows = reference_half(keys)
-            _check_half(policy, int(conformal_rows.sum()), len(mass))
-            ranked = ~conformal_rows
-            tail = TailRank.fit(density[ranked], names[ranked])
-            scores = -mass - tail.log_rank(density, names)
-        else:
+        tails: tuple[TailRank, ...] = ()
+        if method == "log_likelihood":
             policy.check(len(mass))
             scores = -(mass + density)
+        else:
+            conformal_rows = reference_half(keys)
+            _check_half(policy, int(conformal_rows.sum()), len(mass))
+            parts = _ranked_parts(method, density, names, terms)
+            tails = tuple(TailRank.fit(values[~conformal_rows], seen[~conformal_rows]) for values, seen in parts)
+            scores = _surprise(method, mass, tails, parts)
         scores = scores[conformal_rows]
         _, unit_numbers = np.unique(keys, return_inverse=True)
         numbers = unit_numbers[conformal_rows].astype(np.int64)
@@ -100,7 +103,7 @@ class Calibration:
             policy=policy,
             scores=scores[order],
             score_units=numbers[order],
-            tail=tail,
+            tails=tails,
             counts=dict(zip(distinct.tolist(), counts.tolist(), strict=True)),
             rows=len(mass),
             units=int(unit_numbers.max()) + 1,
@@ -130,18 +133,22 @@ class Calibration:
 
     # -- use -------------------------------------------------------------------------------------------------
 
-    def score(self, log_mass: ArrayLike, log_density: ArrayLike, pattern: ArrayLike) -> Array:
+    def score(
+        self, log_mass: ArrayLike, log_density: ArrayLike, pattern: ArrayLike, *, terms: ArrayLike | None = None
+    ) -> Array:
         """Higher = stranger, shape (n,). Raises `FlowguardError` when a log-likelihood is no number.
 
-        Mixed: -log_mass - log tail rank of log_density within its pattern. Otherwise -(log_mass +
-        log_density); there, a record of a pattern that no calibration record had is at least as strange as
+        `mixed`: -log_mass - log tail rank of log_density within its pattern. `largest`: the largest of -log_mass and
+        each column's -log tail rank among the reference records in which that column was observed, so that one
+        absurd column does not drown in the noise of the others. `log_likelihood`: -(log_mass + log_density);
+        there, a record of a pattern that no calibration record had is at least as strange as
         all of them, plus its -log_mass: its density does not compare with theirs. Its p-value is the
         smallest, as exchangeability allows: that the one record of another pattern among n + 1 is this one
         has probability 1 / (n + 1).
         """
         mass, density, names = _checked(log_mass, log_density, pattern)
-        if self.tail is not None:
-            return -mass - self.tail.log_rank(density, names)
+        if self.method != "log_likelihood":
+            return _surprise(self.method, mass, self.tails, _ranked_parts(self.method, density, names, terms))
         scores = -(mass + density)
         strange = ~np.isin(names, list(self.counts))
         if strange.any():
@@ -177,12 +184,13 @@ class Calibration:
             "rows": self.rows,
             "units": self.units,
             "dates": list(self.dates) if self.dates else None,
-            "tail": None,
+            "tails": [],
         }
         arrays: dict[str, np.ndarray] = {"scores": self.scores, "score_units": self.score_units}
-        if self.tail is not None:
-            state["tail"], tail_arrays = self.tail.to_state()
-            arrays.update(tail_arrays)
+        for place, tail in enumerate(self.tails):
+            tail_state, tail_arrays = tail.to_state()
+            state["tails"].append(tail_state)
+            arrays.update({f"{place}.{name}": array for name, array in tail_arrays.items()})
         return state, arrays
 
     @classmethod
@@ -195,12 +203,42 @@ class Calibration:
             policy=FalseAlarmRate(state["false_alarm_rate"]),
             scores=arrays["scores"],
             score_units=arrays["score_units"],
-            tail=TailRank.from_state(state["tail"], arrays) if state["tail"] else None,
+            tails=tuple(
+                TailRank.from_state(tail, {name: arrays[f"{place}.{name}"] for name in TAIL_ARRAYS})
+                for place, tail in enumerate(state["tails"])
+            ),
             counts=dict(state["counts"]),
             rows=state["rows"],
             units=state["units"],
             dates=tuple(state["dates"]) if state["dates"] else None,
         )
+
+
+def _ranked_parts(
+    method: Method, density: Array, names: NDArray[np.str_], terms: ArrayLike | None
+) -> list[tuple[Array, NDArray[np.str_]]]:
+    """What is ranked, each with its pattern: the density as a whole, or every column's by itself."""
+    if method == "mixed":
+        return [(density, names)]
+    if terms is None:
+        raise CalibrationError(
+            "`score: largest` ranks each column by itself, and this density has no exact terms by column. "
+            "Use `model.family: maf` with `order: single`, or another score."
+        )
+    columns = np.maximum(np.asarray(terms, dtype=np.float64), _LEAST)
+    if np.isnan(columns).any():
+        raise FlowguardError("a column's log density is no number")
+    seen = np.ascontiguousarray(names.astype(f"U{columns.shape[1]}")).view("U1").reshape(columns.shape)
+    return [(columns[:, place], seen[:, place]) for place in range(columns.shape[1])]
+
+
+def _surprise(
+    method: Method, mass: Array, tails: Sequence[TailRank], parts: Sequence[tuple[Array, NDArray[np.str_]]]
+) -> Array:
+    ranks = [-tail.log_rank(values, seen) for tail, (values, seen) in zip(tails, parts, strict=True)]
+    if method == "mixed":
+        return -mass + ranks[0]
+    return np.maximum(-mass, np.max(ranks, axis=0))
 
 
 def reference_half(units: NDArray[np.str_]) -> NDArray[np.bool_]:

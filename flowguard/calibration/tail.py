@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+TAIL_ARRAYS = ("tail_points", "tail_offsets")
+"""What `TailRank.to_state` calls its arrays."""
+
 FEWEST = 50
 """Reference records below which a pattern is rare, and shares a reference with the other rare ones."""
 
@@ -135,7 +138,7 @@ class TailRank:
             "pooled": self.pooled is not None,
         }
         points = np.concatenate([part.points for part in parts]) if parts else np.zeros(0)
-        return state, {"tail_points": points, "tail_offsets": self.offsets}
+        return state, dict(zip(TAIL_ARRAYS, (points, self.offsets), strict=True))
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], arrays: Mapping[str, Array]) -> TailRank:

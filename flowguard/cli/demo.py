@@ -36,7 +36,8 @@ def command(
         )
     # Prefect's own database beside MLflow's, unless the user has set up either; must be set before prefect loads.
     if "PREFECT_API_URL" not in os.environ:
-        os.environ.setdefault("PREFECT_HOME", str(project / "runs" / "prefect"))
+        home = Path(os.environ.setdefault("PREFECT_HOME", str(project / "runs" / "prefect")))
+        home.mkdir(parents=True, exist_ok=True)
     sys.path.insert(0, str(project))
 
     from flowguard.stages.demo import write_flights

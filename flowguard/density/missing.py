@@ -13,6 +13,8 @@ from flowguard.density.masked import MaskedNetwork
 
 # No pattern that was trained on is ever more certain than this: log p >= -20 for each maskable column.
 _CERTAIN = 20.0
+# Columns that go missing together need logits of +-10, which weights near 0 would take long to reach.
+_STEP = 8.0
 
 
 class MissingMask(nn.Module):
@@ -103,4 +105,5 @@ class MissingMask(nn.Module):
 
 
 def _bounded(raw: Tensor) -> Tensor:
-    return _CERTAIN * torch.tanh(raw.squeeze(-1) / _CERTAIN)
+    """Logits from what a network returns: in steps of several nats, and never beyond `_CERTAIN`."""
+    return _CERTAIN * torch.tanh(_STEP * raw.squeeze(-1) / _CERTAIN)

@@ -107,7 +107,8 @@ class Detector:
         flag = np.zeros(n, dtype=bool)
         if usable.any():
             mass, density = evaluation.log_mass[usable], evaluation.log_density[usable]
-            score = calibration.score(mass, density, evaluation.pattern[usable])
+            terms = None if evaluation.density_terms is None else evaluation.density_terms[usable]
+            score = calibration.score(mass, density, evaluation.pattern[usable], terms=terms)
             p_value = calibration.p_value(score)
             for name, values in zip(numbers, (mass + density, density, mass, score, p_value), strict=True):
                 numbers[name][usable] = values
@@ -189,7 +190,7 @@ class Detector:
 
     @property
     def score_name(self) -> str:
-        """Which score is used: `log_likelihood` or `mixed`."""
+        """Which score is used: `log_likelihood`, `mixed` or `largest`."""
         return self._calibrated().method
 
     @property

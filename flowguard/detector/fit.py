@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,8 @@ from flowguard.encoding import ContextSettings, Encoded, Encoder, NumberSettings
 from flowguard.errors import CalibrationError
 from flowguard.explain import Baseline
 from flowguard.training import Epoch, Records, TrainingResult, TrainingSettings, train
+
+ScoreName = Literal["default", "log_likelihood", "mixed", "largest"]
 
 #: Streams the records of one part of the split; may be called any number of times.
 Part = Callable[[], Iterable[pa.RecordBatch]]
@@ -115,11 +117,15 @@ def fit(
 
 @dataclass(frozen=True)
 class Held:
-    """Held-out records as the calibration needs them; `unit` names the whole (day, entity) a record belongs to."""
+    """Held-out records as the calibration needs them; `unit` names the whole (day, entity) a record belongs to.
+
+    `terms` are each column's part of -log_likelihood, `density_terms` its log density alone, both (n, features) or None.
+    """
 
     log_mass: np.ndarray
     log_density: np.ndarray
     terms: np.ndarray | None
+    density_terms: np.ndarray | None
     pattern: np.ndarray
     unit: np.ndarray
     refused: int
@@ -132,25 +138,37 @@ def hold(detector: Detector, chunks: Iterable[tuple[pa.RecordBatch, np.ndarray]]
     """Evaluate held-out records, given as batches with the unit of each record."""
     parts: list[tuple[np.ndarray, ...]] = []
     refused = 0
-    width = len(detector.encoder.feature_names)
+    exact = detector.explains
     for batch, unit in chunks:
         encoded = detector.encode(batch)
         usable = np.array([reason is None for reason in encoded.refused], dtype=bool)
         refused += int((~usable).sum())
-        evaluation = detector.evaluate(encoded)
-        terms = evaluation.terms if evaluation.terms is not None else np.zeros((len(usable), 0))
-        arrays = (evaluation.log_mass, evaluation.log_density, terms, evaluation.pattern, np.asarray(unit))
-        parts.append(tuple(array[usable] for array in arrays))
+        found = detector.evaluate(encoded)
+        by_column = (found.terms, found.density_terms) if exact else (np.zeros((len(usable), 0)),) * 2
+        arrays = (found.log_mass, found.log_density, *by_column, found.pattern, np.asarray(unit))
+        parts.append(tuple(np.asarray(array)[usable] for array in arrays))
     if not parts:
-        empty = np.zeros(0)
-        return Held(empty, empty, np.zeros((0, width)), np.zeros(0, dtype=str), np.zeros(0, dtype=str), 0)
-    mass, density, terms, pattern, unit = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Held(mass, density, terms if detector.explains else None, pattern, unit, refused)
+        width = len(detector.encoder.feature_names)
+        none, text = np.zeros(0), np.zeros(0, dtype=str)
+        parts = [(none, none, np.zeros((0, width)), np.zeros((0, width)), text, text)]
+    mass, density, terms, density_terms, pattern, units = (
+        np.concatenate(column) for column in zip(*parts, strict=True)
+    )
+    return Held(
+        log_mass=mass,
+        log_density=density,
+        terms=terms if exact else None,
+        density_terms=density_terms if exact else None,
+        pattern=pattern,
+        unit=units,
+        refused=refused,
+    )
 
 
-def calibrate(detector: Detector, held: Held, *, false_alarm_rate: float) -> Detector:
+def calibrate(detector: Detector, held: Held, *, false_alarm_rate: float, score: ScoreName = "default") -> Detector:
     """The same detector with p-values, threshold and baseline from `held`, which it must not have been trained on.
 
+    `score` chooses what records are ranked by; see `Calibration`.
     Raises `CalibrationError` when there are too few records for the level asked for.
     """
     if not len(held):
@@ -159,7 +177,13 @@ def calibrate(detector: Detector, held: Held, *, false_alarm_rate: float) -> Det
             "Give more data or a larger split.calibration."
         )
     calibration = Calibration.fit(
-        held.log_mass, held.log_density, held.pattern, held.unit, false_alarm_rate=false_alarm_rate
+        held.log_mass,
+        held.log_density,
+        held.pattern,
+        held.unit,
+        false_alarm_rate=false_alarm_rate,
+        score=score,
+        terms=held.density_terms,
     )
     baseline = None if held.terms is None else Baseline.fit(held.terms, held.pattern)
     return replace(detector, calibration=calibration, baseline=baseline)
@@ -169,7 +193,7 @@ def check_hold_out(detector: Detector, holdout: Held) -> RateCheck:
     """Asked against observed flagged share on records that were used for nothing, with a standard error by unit."""
     calibration = detector.calibration
     assert calibration is not None
-    score = calibration.score(holdout.log_mass, holdout.log_density, holdout.pattern)
+    score = calibration.score(holdout.log_mass, holdout.log_density, holdout.pattern, terms=holdout.density_terms)
     return calibration.check_rate(calibration.flag(calibration.p_value(score)), holdout.unit)
 
 

@@ -108,7 +108,8 @@ class Columns(Section):
     @model_validator(mode="before")
     @classmethod
     def _some_features(cls, data: Any) -> Any:
-        if isinstance(data, dict) and not data.get("features"):
+        # A misspelt key is reported as such, with the nearest known one, rather than as missing features.
+        if isinstance(data, dict) and not data.get("features") and set(data) <= set(cls.model_fields):
             raise misfit("features", "nothing", "at least one number column, or `columns: infer` for all of them")
         return data
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, PrivateAttr
 
@@ -56,6 +56,8 @@ class Pipeline(Section):
     """Which records are used to fit, and how they are dealt out."""
     model: ModelSection = ModelSection()
     """The density and how it is trained."""
+    score: Literal["default", "log_likelihood", "mixed", "largest"] = "default"
+    """What records are ranked by: -log_likelihood, the mixed score of mass and density within a pattern (default where values are missing), or the largest surprise of any one column."""
     policy: PolicySection = PolicySection()
     """What is flagged."""
     output: OutputSection = OutputSection()

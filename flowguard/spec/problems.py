@@ -44,6 +44,13 @@ def cross_problems(pipeline: Pipeline) -> Iterator[Problem]:
             f"found {name!r}, which is also a feature; expected columns that are context, key or unused: "
             "scores and reasons of a feature reveal its values",
         )
+    model = pipeline.model
+    if pipeline.score == "largest" and (model.family != "maf" or model.order != "single"):
+        yield Problem(
+            ("score",),
+            f"found 'largest' with {model.family} in {model.order} order; expected `family: maf` with `order: single`, "
+            "whose columns have exact terms of their own, or another score",
+        )
     for key in ("since", "until"):
         if getattr(pipeline.split, key) is not None and source.time is None:
             yield Problem(

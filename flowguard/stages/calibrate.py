@@ -39,8 +39,8 @@ def calibrate(pipeline: str | Path, draft: Path) -> Calibrated:
         with work(f"evaluating the {part} records") as bar:
             chunks = ((batch, units_of(batch)) for batch in _counted(stream(draft, part)(), bar.advance))
             held[part] = detectors.hold(detector, chunks)
-    level = workspace.pipeline.policy.false_alarm_rate
-    detector = detectors.calibrate(detector, held["calibration"], false_alarm_rate=level)
+    level, score = workspace.pipeline.policy.false_alarm_rate, workspace.pipeline.score
+    detector = detectors.calibrate(detector, held["calibration"], false_alarm_rate=level, score=score)
     check = likelihood = None
     if len(held["holdout"]):
         check = detectors.check_hold_out(detector, held["holdout"])

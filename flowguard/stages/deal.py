@@ -125,7 +125,7 @@ def _key(spec: dict[str, Any], fingerprint: str) -> str:
     # is queried may change without a new version.
     source = {name: spec["source"][name] for name in ("key", "redact")}
     deciding = [
-        {name: spec[name] for name in ("columns", "split", "model", "policy")},
+        {name: spec[name] for name in ("columns", "split", "model", "score", "policy")},
         source,
         spec["resources"]["tile"],
     ]

@@ -16,6 +16,8 @@ class Checkpoint:
     """Everything that the next epoch needs."""
 
     weights: dict[str, Tensor]
+    average: dict[str, Tensor]
+    steps: int
     parts: dict[str, dict[str, Any]]
     optimizer: dict[str, Any]
     schedule: dict[str, Any]

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class TrainingSettings:
     weight_decay: float = 1e-4
     patience: int = 6
     clip: float = 5.0
+    trim: float = 0.0
     seed: int = 0
     buffer_rows: int = 262_144
 
@@ -119,12 +121,15 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, _warm_up_then_cosine(steps_per_epoch * settings.epochs, steps_per_epoch)
     )
+    average = Average(density)
     history: list[Epoch] = []
     parts = {name: Best(math.inf, 0, _copy(part)) for name, part in density.parts().items()}
     resumed_at = None
     state = load_checkpoint(checkpoint, run_key=run_key, device=device) if checkpoint else None
     if state is not None:
         density.load_state_dict(state.weights)
+        average.weights = state.average
+        average.steps = state.steps
         optimizer.load_state_dict(state.optimizer)
         schedule.load_state_dict(state.schedule)
         history = [Epoch(**entry) for entry in state.history]
@@ -148,14 +153,27 @@ def train(
                 generator=generator,
             )
             train_nll, seen, skipped = _one_epoch(
-                density, batches, optimizer, schedule, device=device, clip=settings.clip, on_step=on_step
+                density,
+                average,
+                batches,
+                optimizer,
+                schedule,
+                device=device,
+                clip=settings.clip,
+                trim=settings.trim,
+                on_step=on_step,
             )
         if seen == 0 or skipped * settings.batch_size > seen / 2:
             raise TrainingError(
                 f"Training gave no finite gradient in {skipped} steps of epoch {number}. "
                 "Try a smaller model.learning_rate, or model.transformer: affine."
             )
-        nll = mean_nll(density, validation(), device=device)
+        with average.applied(density):
+            nll = mean_nll(density, validation(), device=device)
+            better = [name for name in parts if nll[name] < parts[name].nll]
+            for name, part in density.parts().items():
+                if name in better:
+                    parts[name] = Best(nll[name], number, _copy(part))
         epoch = Epoch(
             epoch=number,
             train_nll=train_nll,
@@ -168,14 +186,13 @@ def train(
             seconds=time.perf_counter() - started,
         )
         history.append(epoch)
-        for name, part in density.parts().items():
-            if nll[name] < parts[name].nll:
-                parts[name] = Best(nll[name], number, _copy(part))
         if checkpoint is not None:
             save_checkpoint(
                 checkpoint,
                 run_key=run_key,
                 weights=density.state_dict(),
+                average=average.weights,
+                steps=average.steps,
                 parts={name: vars(best) for name, best in parts.items()},
                 optimizer=optimizer.state_dict(),
                 schedule=schedule.state_dict(),
@@ -199,14 +216,47 @@ def train(
     )
 
 
+class Average:
+    """An exponential moving average of the weights (Polyak and Juditsky 1992), which is what is validated and kept.
+
+    Single steps at a high learning rate are noisy; their average is smoother and lies nearer to the optimum.
+    """
+
+    DECAY = 0.998
+
+    def __init__(self, density: nn.Module) -> None:
+        self.weights = _copy(density)
+        self.steps = 0
+
+    @torch.no_grad()
+    def update(self, density: nn.Module) -> None:
+        """Take in the weights after one more step; the first steps, still far off, fade quickly."""
+        self.steps += 1
+        decay = min(self.DECAY, (1 + self.steps) / (10 + self.steps))
+        for name, value in density.named_parameters():
+            self.weights[name].lerp_(value, 1 - decay)
+
+    @contextmanager
+    def applied(self, density: nn.Module) -> Iterator[None]:
+        """The averaged weights in place of the current ones inside the block."""
+        current = _copy(density)
+        density.load_state_dict(self.weights)
+        try:
+            yield
+        finally:
+            density.load_state_dict(current)
+
+
 def _one_epoch(
     density: RecordDensity,
+    average: Average,
     batches: Iterable[Records],
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LambdaLR,
     *,
     device: torch.device,
     clip: float,
+    trim: float,
     on_step: Callable[[int], None],
 ) -> tuple[float, int, int]:
     density.train()
@@ -217,11 +267,12 @@ def _one_epoch(
         terms = density(records.x, records.observed, records.context, records.codes)
         nll = -(terms.log_mass + terms.log_density)
         optimizer.zero_grad(set_to_none=True)
-        nll.mean().backward()
+        _kept(nll, trim).mean().backward()
         # Each part by itself: a rough step of one must not hold the other back.
         norms = [nn.utils.clip_grad_norm_(group["params"], clip) for group in optimizer.param_groups]
         if all(bool(torch.isfinite(norm)) for norm in norms):
             optimizer.step()
+            average.update(density)
             total += (nll.detach().double() - records.log_det.double()).sum().cpu()
             seen += len(records)
         else:
@@ -229,6 +280,12 @@ def _one_epoch(
         schedule.step()
         on_step(len(records))
     return (float(total) / seen if seen else math.nan), seen, skipped
+
+
+def _kept(nll: Tensor, trim: float) -> Tensor:
+    """The records that count in this step: all but the `trim` least likely ones."""
+    dropped = int(trim * len(nll))
+    return nll if dropped == 0 else nll.topk(len(nll) - dropped, largest=False, sorted=False).values
 
 
 @torch.no_grad()

@@ -31,7 +31,7 @@ def test_plain_tables_are_scored_by_their_log_likelihood() -> None:
     mass, density, pattern, units = plain()
     calibration = Calibration.fit(mass, density, pattern, units, false_alarm_rate=0.001)
     assert calibration.method == "log_likelihood"
-    assert calibration.tail is None
+    assert calibration.tails == ()
     assert (calibration.size, calibration.rows, calibration.units) == (999, 999, 25)
     assert calibration.smallest_level == 0.001
     assert calibration.false_alarm_rate == 0.001
