@@ -42,11 +42,10 @@ def command(
     elif format is Format.csv:
         rows = [record.row() for record in found.records]
         writer = csv.writer(sys.stdout)
-        writer.writerow([*found.key, "batch", "log_likelihood", "score", "p_value", "version", "reasons"])
+        columns = [*found.key, "batch", "log_likelihood", "score", "p_value", "version"]
+        writer.writerow([neutral(name) for name in [*columns, "reasons"]])
         for row in rows:
-            key = [neutral(row[name]) for name in found.key]
-            numbers = [row[name] for name in ("batch", "log_likelihood", "score", "p_value", "version")]
-            writer.writerow([*key, *numbers, neutral("; ".join(row["reasons"]))])
+            writer.writerow([neutral(cell) for cell in [*(row[name] for name in columns), "; ".join(row["reasons"])]])
     else:
         tell_flagged(
             found,
@@ -75,9 +74,11 @@ def tell_flagged(found: FlaggedList, title: str) -> None:
 
 
 def neutral(cell: object) -> object:
-    """A cell that no spreadsheet takes for a formula.
+    """A cell that no spreadsheet takes for a formula and no terminal obeys.
 
     >>> neutral("=1+1"), neutral(-3)
     ("'=1+1", -3)
     """
-    return f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t\r" and cell else cell
+    if not isinstance(cell, str):
+        return cell
+    return output.visible(f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import typer
 
 from flowguard import __version__
-from flowguard.cli import check, demo, flagged, init, models, promote, report, schema, score, train
+from flowguard.cli import check, demo, flagged, init, models, output, promote, report, schema, score, train
 from flowguard.errors import FlowguardError
 
 app = typer.Typer(
@@ -36,29 +40,36 @@ def _options(
     pass
 
 
+def _guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with exit codes for its errors: 1 failed, 2 wrong input. Typer would swallow some of them."""
+
+    @functools.wraps(command)
+    def guarded(*args: Any, **options: Any) -> None:
+        try:
+            command(*args, **options)
+            sys.stdout.flush()
+        except FlowguardError as error:
+            output.complain(str(error))
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            output.complain("stopped. What was finished is kept; run the same command again to go on.")
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            # The reader of a pipe (head, less) has gone: nothing more to say to it, not even at the exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    return guarded
+
+
 for module in (init, check, train, score, flagged, report, models, promote, demo, schema):
     app.command(module.__name__.rsplit(".", 1)[-1], help=module.__doc__, epilog=f"Example: `{module.EXAMPLE}`")(
-        module.command
+        _guarded(module.command)
     )
 
 
 def run() -> None:
     """Run the command line; exit code 0 done, 1 failed, 2 wrong input."""
-    try:
-        app()
-    except FlowguardError as error:
-        print(f"flowguard: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print(
-            "\nflowguard: stopped. What was finished is kept; run the same command again to go on.",
-            file=sys.stderr,
-        )
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader of a pipe (head, less) has gone: nothing more to say to it.
-        sys.stderr.close()
-        sys.exit(0)
+    app()
 
 
 if __name__ == "__main__":

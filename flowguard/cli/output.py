@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -14,13 +15,14 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 PIPELINE = typer.Argument(..., metavar="FILE", help="The pipeline file (YAML).", show_default=False)
 JSON = typer.Option(False, "--json", help="Print one JSON document for scripts, nothing else.")
 
-console = Console(highlight=False, soft_wrap=False)
+# A pipe or a log file has no width of its own: lines there are as long as they are.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
 @contextmanager
@@ -73,13 +75,29 @@ def plain(value: Any) -> Any:
 
 def say(line: str) -> None:
     """A line for people, as it is: values from data are never read as markup."""
-    console.print(escape(line))
+    console.print(Text(visible(line)), soft_wrap=True)
+
+
+def complain(message: str) -> None:
+    """What went wrong, on standard error."""
+    print(f"flowguard: {visible(message)}", file=sys.stderr)
+
+
+def visible(text: str) -> str:
+    r"""`text` with what a terminal would obey (control characters, escape sequences, changes of direction) spelled out.
+
+    >>> visible("a\x1b[31mb\tc\nd")
+    'a\\x1b[31mb\\tc\nd'
+    """
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode("ascii") for char in text
+    )
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[str] = ()) -> None:
     """A table for people; numbers in the `right` columns are aligned."""
     view = Table(
-        title=escape(title),
+        title=Text(visible(title)),
         title_justify="left",
         title_style="bold",
         header_style="bold",
@@ -87,9 +105,9 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, 
         pad_edge=False,
     )
     for name in columns:
-        view.add_column(escape(name), justify="right" if name in right else "left", overflow="fold")
+        view.add_column(Text(visible(name)), justify="right" if name in right else "left", overflow="fold")
     for row in rows:
-        view.add_row(*(escape(str(cell)) for cell in row))
+        view.add_row(*(Text(visible(str(cell))) for cell in row))
     console.print(view)
 
 
@@ -97,7 +115,7 @@ def next_commands(*commands: str) -> None:
     """What to type next."""
     console.print("\nNext:")
     for command in commands:
-        console.print(f"  {escape(command)}", style="cyan", soft_wrap=True)
+        console.print(Text(f"  {visible(command)}"), style="cyan", soft_wrap=True)
 
 
 def percent(share: float) -> str:

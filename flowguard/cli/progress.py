@@ -5,8 +5,10 @@ from __future__ import annotations
 from types import TracebackType
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from flowguard.cli.output import say, visible
 
 
 class Bars:
@@ -16,11 +18,11 @@ class Bars:
         self._console = console
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}", style="dim"),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
             console=console,
             transient=True,
             disable=not console.is_terminal,
@@ -40,9 +42,9 @@ class Bars:
     def start(self, title: str, total: float | None) -> None:
         """A bar appears; without a terminal, a line."""
         self._titles.append(title)
-        self._tasks.append(self._progress.add_task(escape(title), total=total, note=""))
+        self._tasks.append(self._progress.add_task(visible(title), total=total, note=""))
         if not self._console.is_terminal:
-            self._console.print(f"{escape(title)} ...")
+            say(f"{title} ...")
 
     def advance(self, amount: float, note: str | None = None) -> None:
         """The bar moves."""
@@ -50,7 +52,7 @@ class Bars:
             task = self._tasks[-1]
             self._progress.update(task, advance=amount)
             if note:
-                self._progress.update(task, note=escape(note))
+                self._progress.update(task, note=visible(note))
 
     def finish(self) -> None:
         """The bar makes room for a line that stays."""
@@ -59,8 +61,10 @@ class Bars:
         elapsed = self._progress.tasks[self._progress.task_ids.index(task)].elapsed or 0.0
         self._progress.remove_task(task)
         if self._console.is_terminal:
-            self._console.print(f"[green]done[/] {escape(title)} [dim]({elapsed:.1f} s)[/]")
+            self._console.print(
+                Text.assemble(("done", "green"), f" {visible(title)} ", (f"({elapsed:.1f} s)", "dim"))
+            )
 
     def say(self, line: str) -> None:
         """A line above the bars."""
-        self._console.print(escape(line))
+        say(line)

@@ -17,6 +17,7 @@ from flowguard.calibration import Calibration
 from flowguard.density import RecordDensity
 from flowguard.detector.evaluate import Evaluation, evaluate, sealed_threads
 from flowguard.encoding import Encoded, Encoder
+from flowguard.encoding.number import read_numbers
 from flowguard.errors import CalibrationError
 from flowguard.explain import Baseline, Reason, reasons_for
 from flowguard.explain.ranges import Inputs, ranges_of
@@ -168,8 +169,8 @@ class Detector:
         part = encoded.take(rows)
         shares, _ = baseline.shares(terms[rows], evaluation.pattern[rows])
         # The values as they were delivered: decoding the encoded ones would add rounding.
-        raw = batch.select(self.encoder.feature_names).take(pa.array(rows))
-        values = np.column_stack([column.cast(pa.float64()).to_numpy(zero_copy_only=False) for column in raw])
+        raw = batch.take(pa.array(rows))
+        values = np.column_stack([read_numbers(raw.column(name), column=name) for name in self.encoder.feature_names])
         values[~part.observed] = np.nan
         inputs = Inputs(*(torch.from_numpy(a) for a in (part.x, part.observed, part.context, part.codes)))
         with sealed_threads(self.engine.threads):

@@ -132,6 +132,12 @@ class RateLine:
     units: int = 0
 
     @property
+    def errors_away(self) -> float:
+        """By how many standard errors observed and asked differ; NaN when either is unknown."""
+        gap = abs(self.observed - self.asked)
+        return gap / self.standard_error if self.standard_error > 0 else float("nan") if gap != gap else float("inf")
+
+    @property
     def within(self) -> bool:
         """True when observed and asked differ by at most three standard errors."""
         return bool(abs(self.observed - self.asked) <= 3.0 * self.standard_error)

@@ -62,29 +62,32 @@ def times(line: RateLine) -> str:
 
 
 def verdict(line: RateLine) -> str:
-    """One word or two on whether the observed rate is the one asked for.
+    """One word or two on whether the observed rate is the one asked for: a multiple beyond two standard errors.
 
-    >>> verdict(RateLine("May", 1000, 23, 0.01, 0.023, 0.001))
-    'above'
+    >>> verdict(RateLine("May", 1000, 23, 0.01, 0.023, 0.001)), verdict(RateLine("May", 1000, 11, 0.01, 0.011, 0.001))
+    ('2.3 times', 'as asked')
     """
     if not _judged(line):
         return "too few"
-    if line.within:
-        return "as asked"
-    return "above" if line.observed > line.asked else "below"
+    return "as asked" if line.errors_away <= 2.0 else times(line)
 
 
 def on_rate(line: RateLine, *, unit: str = "day") -> str:
-    """Asked beside observed, and what follows when they differ by more than three standard errors."""
+    """Asked beside observed, and what follows when they differ by more than two or three standard errors."""
     said = f"{line.name}: {rate(line.asked)} asked, {rate(line.observed)} observed"
     if not _judged(line):
         return f"{said}. There are too few {unit}s to say how far that is from chance."
     error = f"standard error {rate(line.standard_error)}"
     if line.units:
         error += f", clustered over {count(line.units, unit)}"
+    away = line.errors_away
+    if away <= 2.0:
+        return f"{said} ({error}): they agree within two standard errors."
     if line.within:
-        return f"{said} ({error}): they agree within three standard errors."
-    away = abs(line.observed - line.asked) / line.standard_error if line.standard_error else math.inf
+        return (
+            f"{said} ({error}): {times(line)} the rate asked for, {away:.1f} standard errors away. That may be chance; "
+            "more likely these records differ from those the threshold was calibrated on."
+        )
     far = f"{away:.0f} standard errors" if math.isfinite(away) else "more than any chance"
     return (
         f"{said} ({error}): {times(line)} the rate asked for, {far} away. These records differ from those "

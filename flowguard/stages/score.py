@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import lru_cache
@@ -15,13 +15,12 @@ import numpy as np
 import pyarrow as pa
 
 from flowguard.detector import Detector, load
-from flowguard.errors import InputError
 from flowguard.registry import Version
 from flowguard.stages.manifest import Manifest, latest, manifest_path, read_manifest, write_manifest
 from flowguard.stages.output import BatchWriter
 from flowguard.stages.progress import say, work
 from flowguard.stages.workspace import Workspace
-from flowguard.tables import Batch, Fingerprint, RecordIds
+from flowguard.tables import Fingerprint, RecordIds
 
 
 @dataclass(frozen=True)
@@ -72,14 +71,14 @@ def plan_scoring(
     """The version and the batches that `score` would work on.
 
     A batch that was scored before, by whichever version, counts as done unless its source changed since; one that is
-    named is always looked at, and `force` takes all. Raises `RegistryError` when there is no such version and
-    `InputError` when there is no such batch.
+    named (a file's path will do) is always looked at, and `force` takes all. Raises `RegistryError` when there is no
+    such version and `SourceError` when there is no such batch.
     """
     workspace = Workspace.open(pipeline)
     wanted = workspace.registry.resolve(workspace.pipeline.name, version)
     source = workspace.source()
     if batch is not None:
-        names = [_named(source.batches(), batch, workspace).name]
+        names = [source.find_batch(batch).name]
     else:
         known = {} if force else latest(workspace.folder)
         names = [
@@ -110,7 +109,7 @@ def score_batch(
     wanted = workspace.registry.resolve(spec.name, version)
     detector = detector_of(workspace, wanted)
     source = workspace.source()
-    found = _named(source.batches(), batch, workspace)
+    found = source.find_batch(batch)
     path = manifest_path(workspace.folder, found.name, wanted.version)
     before = read_manifest(path)
     stamp = source.stamp(found)
@@ -187,17 +186,6 @@ def detector_of(workspace: Workspace, version: Version) -> Detector:
     """The detector of a registered version; fetched and checked once per process."""
     folder = workspace.registry.fetch(version, workspace.runs / ".bundles")
     return _loaded(os.fspath(folder), version.digest)
-
-
-def _named(batches: Sequence[Batch], name: str, workspace: Workspace) -> Batch:
-    for batch in batches:
-        if batch.name == name:
-            return batch
-    known = ", ".join(b.name for b in batches[:3]) + (f", ... {batches[-1].name}" if len(batches) > 3 else "")
-    raise InputError(
-        f"{workspace.pipeline.path}: there is no batch {name!r}. The source has {len(batches)} batches"
-        + (f": {known}." if batches else ".")
-    )
 
 
 def _fingerprint(chunks: Iterable[pa.RecordBatch]) -> str:

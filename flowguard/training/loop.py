@@ -38,7 +38,6 @@ class TrainingSettings:
     weight_decay: float = 1e-4
     patience: int = 6
     clip: float = 5.0
-    trim: float = 0.0
     seed: int = 0
     buffer_rows: int = 262_144
 
@@ -160,7 +159,6 @@ def train(
                 schedule,
                 device=device,
                 clip=settings.clip,
-                trim=settings.trim,
                 on_step=on_step,
             )
         if seen == 0 or skipped * settings.batch_size > seen / 2:
@@ -256,7 +254,6 @@ def _one_epoch(
     *,
     device: torch.device,
     clip: float,
-    trim: float,
     on_step: Callable[[int], None],
 ) -> tuple[float, int, int]:
     density.train()
@@ -267,7 +264,7 @@ def _one_epoch(
         terms = density(records.x, records.observed, records.context, records.codes)
         nll = -(terms.log_mass + terms.log_density)
         optimizer.zero_grad(set_to_none=True)
-        _kept(nll, trim).mean().backward()
+        nll.mean().backward()
         # Each part by itself: a rough step of one must not hold the other back.
         norms = [nn.utils.clip_grad_norm_(group["params"], clip) for group in optimizer.param_groups]
         if all(bool(torch.isfinite(norm)) for norm in norms):
@@ -280,12 +277,6 @@ def _one_epoch(
         schedule.step()
         on_step(len(records))
     return (float(total) / seen if seen else math.nan), seen, skipped
-
-
-def _kept(nll: Tensor, trim: float) -> Tensor:
-    """The records that count in this step: all but the `trim` least likely ones."""
-    dropped = int(trim * len(nll))
-    return nll if dropped == 0 else nll.topk(len(nll) - dropped, largest=False, sorted=False).values
 
 
 @torch.no_grad()

@@ -146,7 +146,7 @@ def test_the_run_page_says_so_when_the_rate_is_not_the_one_asked_for():
     assert "2.3 times the rate asked for" in words
     assert "read their p-values as a ranking" in words
     assert "Hold-out: 0.10 % asked, 0.11 % observed" in words
-    assert "they agree within three standard errors" in words
+    assert "they agree within two standard errors" in words
     assert "June ran at 2.3 times the asked rate." in words
 
 

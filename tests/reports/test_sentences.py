@@ -38,7 +38,7 @@ def test_a_rate_that_holds_is_said_to_hold():
     said = sentences.on_rate(line(0.0011))
     assert "0.10 % asked, 0.11 % observed" in said
     assert "clustered over 30 days" in said
-    assert said.endswith("they agree within three standard errors.")
+    assert said.endswith("they agree within two standard errors.")
 
 
 def test_a_rate_that_does_not_hold_is_said_plainly_with_what_follows():
@@ -47,9 +47,14 @@ def test_a_rate_that_does_not_hold_is_said_plainly_with_what_follows():
     assert "as a ranking, not as a rate of false alarms" in said
 
 
+def test_a_rate_that_may_be_off_by_chance_is_not_called_fine_either():
+    said = sentences.on_rate(line(0.0015))
+    assert "1.5 times the rate asked for, 2.5 standard errors away. That may be chance" in said
+
+
 def test_a_rate_too_low_is_not_called_fine():
-    assert sentences.verdict(line(0.00001)) == "below"
-    assert sentences.verdict(line(0.01)) == "above"
+    assert sentences.verdict(line(0.00001)) == "0.0 times"
+    assert sentences.verdict(line(0.01)) == "10 times"
     assert sentences.verdict(line(0.0011)) == "as asked"
 
 
