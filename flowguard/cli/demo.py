@@ -66,6 +66,8 @@ def command(
 
 
 def _tell_rates(reported: Reported) -> None:
+    from flowguard.reports.sentences import verdict
+
     lines = [line for line in (reported.holdout, *reported.groups, reported.overall) if line is not None]
     rows = [
         [
@@ -74,7 +76,7 @@ def _tell_rates(reported: Reported) -> None:
             output.percent(line.asked),
             output.percent(line.observed),
             output.percent(line.standard_error),
-            "as asked" if line.within else f"{line.observed / line.asked:.1f} times",
+            verdict(line),
         ]
         for line in lines
     ]

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from flowguard.cli.output import say, visible
+from flowguard.cli.output import visible
 
 
 class Bars:
@@ -44,7 +44,7 @@ class Bars:
         self._titles.append(title)
         self._tasks.append(self._progress.add_task(visible(title), total=total, note=""))
         if not self._console.is_terminal:
-            say(f"{title} ...")
+            self.say(f"{title} ...")
 
     def advance(self, amount: float, note: str | None = None) -> None:
         """The bar moves."""
@@ -67,4 +67,4 @@ class Bars:
 
     def say(self, line: str) -> None:
         """A line above the bars."""
-        say(line)
+        self._console.print(Text(visible(line)), soft_wrap=True)

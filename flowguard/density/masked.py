@@ -10,6 +10,11 @@ from torch.nn import functional
 
 LINEAR_TO = 30.0
 
+ALIGNED = 8
+"""Inputs that a matrix product takes at a time: with fewer left over, where a row lies in memory decides how MKL sums
+it, and a record's last bits would depend on its place in the batch. So inputs are filled up with zeros to a multiple of
+it where records are scored."""
+
 
 def squash(x: Tensor) -> Tensor:
     """x up to 30 deviations, then 30 * (1 + log(|x| / 30)), signed: what a network sees of far-out values.
@@ -40,6 +45,8 @@ class MaskedLinear(nn.Module):
         weight = self.weight[rows]
         if self.mask is not None:
             weight = weight * self.mask[rows]
+        if not self.training and (short := -x.shape[-1] % ALIGNED):
+            x, weight = functional.pad(x, (0, short)), functional.pad(weight, (0, short))
         return functional.linear(x, weight, None if self.bias is None else self.bias[rows])
 
 

@@ -15,7 +15,7 @@ import torch
 
 from flowguard.calibration import Calibration
 from flowguard.density import RecordDensity
-from flowguard.detector.evaluate import Evaluation, evaluate, sealed_threads
+from flowguard.detector.evaluate import Evaluation, evaluate, refusals, sealed_threads
 from flowguard.encoding import Encoded, Encoder
 from flowguard.encoding.number import read_numbers
 from flowguard.errors import CalibrationError
@@ -101,7 +101,8 @@ class Detector:
         """Turn log-likelihoods into scores, p-values and flags."""
         calibration = self._calibrated()
         n = len(encoded.x)
-        usable = np.array([reason is None for reason in encoded.refused], dtype=bool)
+        refused = refusals(encoded, evaluation)
+        usable = np.array([reason is None for reason in refused], dtype=bool)
         numbers = {
             name: np.full(n, np.nan) for name in ("log_likelihood", "log_density", "log_mass", "score", "p_value")
         }
@@ -119,7 +120,7 @@ class Detector:
             extrapolated=np.zeros(n, dtype=bool),
             group=np.full(n, GROUP, dtype=object),
             flag=flag,
-            refused=list(encoded.refused),
+            refused=refused,
         )
 
     def score_frame(self, frame: pd.DataFrame) -> pd.DataFrame:

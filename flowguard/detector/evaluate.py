@@ -66,6 +66,20 @@ def evaluate(density: RecordDensity, encoded: Encoded, *, tile: int, threads: in
     return Evaluation(mass_terms.sum(axis=1), log_density, mass_terms, density_terms, pattern_of(encoded.observed))
 
 
+def refusals(encoded: Encoded, evaluation: Evaluation) -> list[str | None]:
+    """Why each record cannot be scored, or None: refused by the encoder, or its likelihood is no number.
+
+    NaN and +inf would pass for ordinary; -inf is a score, the strangest there is.
+    """
+    numbers = evaluation.log_likelihood < np.inf
+    if numbers.all():
+        return list(encoded.refused)
+    return [
+        why or (None if number else "its likelihood is no number")
+        for why, number in zip(encoded.refused, numbers.tolist(), strict=True)
+    ]
+
+
 def tiles(encoded: Encoded, tile: int) -> Iterator[tuple[slice, tuple[torch.Tensor, ...]]]:
     """The records in pieces of exactly `tile` rows, the last one padded with records in which nothing is observed."""
     n = len(encoded.x)

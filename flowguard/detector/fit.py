@@ -14,7 +14,7 @@ import torch
 from flowguard.calibration import Calibration, RateCheck
 from flowguard.density import RecordDensity
 from flowguard.detector.detector import Detector, Engine
-from flowguard.detector.evaluate import sealed_threads
+from flowguard.detector.evaluate import refusals, sealed_threads
 from flowguard.encoding import ContextSettings, Encoded, Encoder, NumberSettings
 from flowguard.errors import CalibrationError
 from flowguard.explain import Baseline
@@ -119,7 +119,7 @@ def fit(
 class Held:
     """Held-out records as the calibration needs them; `unit` names the whole (day, entity) a record belongs to.
 
-    `terms` are each column's part of -log_likelihood, `density_terms` its log density alone, both (n, features) or None.
+    `terms` are each column's part of -log_likelihood, `density_terms` its log density alone; (n, features) or None.
     """
 
     log_mass: np.ndarray
@@ -141,9 +141,9 @@ def hold(detector: Detector, chunks: Iterable[tuple[pa.RecordBatch, np.ndarray]]
     exact = detector.explains
     for batch, unit in chunks:
         encoded = detector.encode(batch)
-        usable = np.array([reason is None for reason in encoded.refused], dtype=bool)
-        refused += int((~usable).sum())
         found = detector.evaluate(encoded)
+        usable = np.array([reason is None for reason in refusals(encoded, found)], dtype=bool)
+        refused += int((~usable).sum())
         by_column = (found.terms, found.density_terms) if exact else (np.zeros((len(usable), 0)),) * 2
         arrays = (found.log_mass, found.log_density, *by_column, found.pattern, np.asarray(unit))
         parts.append(tuple(np.asarray(array)[usable] for array in arrays))

@@ -44,6 +44,13 @@ def cross_problems(pipeline: Pipeline) -> Iterator[Problem]:
             f"found {name!r}, which is also a feature; expected columns that are context, key or unused: "
             "scores and reasons of a feature reveal its values",
         )
+    for name, entry in pipeline.columns.context.items():
+        if entry.kind == "category" and (entry.column or name) in source.redact:
+            yield Problem(
+                ("columns", "context", name),
+                f"found a category whose column {entry.column or name!r} is redacted; expected another kind, or no such "
+                "entry: a model holds the levels of its categories, and models go to MLflow",
+            )
     model = pipeline.model
     if pipeline.score == "largest" and (model.family != "maf" or model.order != "single"):
         yield Problem(

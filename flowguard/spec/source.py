@@ -8,6 +8,12 @@ from pydantic import AfterValidator, Field, model_validator
 
 from flowguard.spec.section import Day, Name, Names, Section, distinct, misfit
 
+OUTPUT_COLUMNS = frozenset(
+    "record_id log_likelihood log_density log_mass score p_value extrapolated group flag reason "
+    "batch version reasons".split()
+)
+"""What scores, quarantine and lists of flagged records call their own columns, beside those of the key."""
+
 DistinctNames = Annotated[Names, AfterValidator(distinct)]
 
 
@@ -75,6 +81,8 @@ class SourceSection(Section):
             raise misfit("time", "nothing", "the date or timestamp column that daily batches are cut by")
         if self.exclude and self.time is None:
             raise misfit("time", "nothing", "the date or timestamp column that `exclude` refers to")
+        if taken := [name for name in self.key if name in OUTPUT_COLUMNS]:
+            raise misfit("key", repr(taken[0]), "no column of the output's own: rename it, for instance in a query")
         if self.batch == "day" and self.time in self.redact:
             raise misfit("redact", f"the time column {self.time!r}", "another column: days name the batches")
         return self

@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from flowguard import __version__
+from flowguard.calibration import FalseAlarmRate
 from flowguard.errors import SourceError
 from flowguard.registry import Version
 from flowguard.stages.meaning import checked_schema, columns_of
@@ -48,7 +49,11 @@ class Dealt:
 
 
 def deal(pipeline: str | Path) -> Dealt:
-    """Deal the records out by hash of whole units; raises `SourceError` when a part that is needed gets none."""
+    """Deal the records out by hash of whole units.
+
+    Raises `SourceError` when a part that is needed gets none, `CalibrationError` when there are too few records to
+    calibrate the rate asked for.
+    """
     workspace = Workspace.open(pipeline)
     spec, source = workspace.resolved(), workspace.source()
     columns = list(columns_of(spec, checked_schema(spec, source)).types)
@@ -75,6 +80,8 @@ def deal(pipeline: str | Path) -> Dealt:
                     writers[part].write_batch(mine)
                 bar.advance(chunk.num_rows)
         _refuse_empty(workspace, records, source.describe())
+        # The calibration would refuse it too, but only after the training.
+        FalseAlarmRate(spec.policy.false_alarm_rate).check(records["calibration"])
         key = _key(spec.model_dump(mode="json"), fingerprint.hexdigest())
         folder = drafts / key
         folder.mkdir(exist_ok=True)

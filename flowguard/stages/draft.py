@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from flowguard.spec.source import OUTPUT_COLUMNS
 from flowguard.tables import ColumnProfile
 
 _PLAIN = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
@@ -130,7 +131,9 @@ def _source_lines(draft: Draft) -> list[str]:
     else:
         lines.append("  # time: no date or timestamp column was found")
     key = next((column for column in draft.columns if column.role == "key"), None)
-    if key is not None:
+    if key is not None and key.name in OUTPUT_COLUMNS:
+        lines.append(f"  # key: {key.name} is unique, but the output has a column of that name; rename it to use it")
+    elif key is not None:
         lines.append(f"  key: [{_quoted(key.name)}]  # unique in all {draft.rows:,} records")
     else:
         lines.append("  # key: no single column is unique; without a key a record is known by its content")

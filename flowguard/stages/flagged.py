@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from flowguard.errors import InputError
+from flowguard.errors import FlowguardError, InputError
 from flowguard.explain import Reason
 from flowguard.stages.manifest import Manifest, latest
 from flowguard.stages.workspace import Workspace
@@ -86,6 +86,12 @@ def of_batch(workspace: Workspace, manifest: Manifest, key: Sequence[str]) -> It
     """The flagged records of one scored batch, in the file's order."""
     if not manifest.flagged:
         return
+    for file in manifest.files.values():
+        if not (workspace.folder / file).exists():
+            raise FlowguardError(
+                f"{workspace.folder / file} is gone, which the manifest of batch {manifest.batch} names. "
+                f"Score the batch again: `flowguard score {workspace.pipeline.path} --batch {manifest.batch}`."
+            )
     reasons: dict[str, list[Reason]] = defaultdict(list)
     if "reasons" in manifest.files:
         for row in pq.read_table(workspace.folder / manifest.files["reasons"], partitioning=None).to_pylist():

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from flowguard.detector import Columns, Engine
 from flowguard.encoding import ContextSettings, NumberSettings
+from flowguard.errors import SchemaError
 from flowguard.spec import Pipeline
 from flowguard.tables import Source, Wanted, check_columns
 from flowguard.training import TrainingSettings
@@ -17,10 +18,16 @@ from flowguard.training import TrainingSettings
 def checked_schema(pipeline: Pipeline, source: Source) -> pa.Schema:
     """The source's schema, once every column that the pipeline names is in it with a type that fits.
 
-    Raises one `SchemaError` with everything that is wrong.
+    Raises one `SchemaError` with everything that is wrong, also when a redacted column names the files.
     """
     schema = source.schema()
     check_columns(schema, Wanted.gather(pipeline.uses()), where=source.describe())
+    named = [name for name in pipeline.source.redact if name in source.in_names]
+    if named:
+        raise SchemaError(
+            f"{pipeline.path.name}: source.redact names {named[0]!r}, whose values are the names of folders, "
+            "which every log and report shows. Partition the data by another column."
+        )
     return schema
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -37,6 +38,9 @@ REASONS = pa.schema(
         ("words", pa.string()),
     ]
 )
+
+
+_LEFT_BEHIND = 24 * 3600.0
 
 
 class BatchWriter:
@@ -103,11 +107,12 @@ class BatchWriter:
         self._write("quarantine", pa.record_batch(columns))
 
     def remove_superseded(self) -> None:
-        """Delete what the manifest in place does not name: former deliveries, leftovers of killed runs."""
+        """Delete what the manifest in place does not name: former deliveries, leftovers of runs killed long ago."""
         kept = {self._folder / path for path in self._files.values()}
         for folder in self._places.values():
-            for path in folder.glob("*.parquet"):
-                if path not in kept:
+            for path in folder.glob("*"):
+                # A young temporary file may belong to a run that scores the same batch elsewhere just now.
+                if path not in kept and (not path.name.startswith(".") or _age(path) > _LEFT_BEHIND):
                     path.unlink(missing_ok=True)
 
     def _write(self, kind: str, batch: pa.RecordBatch) -> None:
@@ -117,3 +122,11 @@ class BatchWriter:
             self._temporary[kind] = path
             self._writers[kind] = self._stack.enter_context(atomic_parquet(path, batch.schema))
         self._writers[kind](batch)
+
+
+def _age(path: Path) -> float:
+    """Seconds since the file was written; 0 when it is gone."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

@@ -80,6 +80,10 @@ class FileSource(Source):
         """Whether every file lies in a Hive partition, a folder named column=value."""
         return all(place.partition for place in self._places)
 
+    @property
+    def in_names(self) -> Sequence[str]:
+        return tuple(self._partitions)
+
     def schema(self) -> pa.Schema:
         return self._schema
 

@@ -80,6 +80,11 @@ class Source(ABC):
     def describe(self) -> str:
         """Where the records come from, in a few words."""
 
+    @property
+    def in_names(self) -> Sequence[str]:
+        """Columns whose values stand in the names of files, folders and batches."""
+        return ()
+
     def find_batch(self, text: str) -> Batch:
         """The batch of this name, or the batch that is this file. Raises `SourceError` when there is none."""
         batches = self.batches()
