@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# ruff: noqa: E402 - the environment must be set before the libraries load
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -61,9 +61,7 @@ class Bars:
         elapsed = self._progress.tasks[self._progress.task_ids.index(task)].elapsed or 0.0
         self._progress.remove_task(task)
         if self._console.is_terminal:
-            self._console.print(
-                Text.assemble(("done", "green"), f" {visible(title)} ", (f"({elapsed:.1f} s)", "dim"))
-            )
+            self._console.print(Text.assemble(("done", "green"), f" {visible(title)} ", (f"({elapsed:.1f} s)", "dim")))
 
     def say(self, line: str) -> None:
         """A line above the bars."""

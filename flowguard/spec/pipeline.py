@@ -57,7 +57,7 @@ class Pipeline(Section):
     model: ModelSection = ModelSection()
     """The density and how it is trained."""
     score: Literal["default", "log_likelihood", "mixed", "largest"] = "default"
-    """What records are ranked by: -log_likelihood, the mixed score of mass and density within a pattern (default where values are missing), or the largest surprise of any one column."""
+    """What records are ranked by: log_likelihood, mixed (default where values are missing), or the largest column."""
     policy: PolicySection = PolicySection()
     """What is flagged."""
     output: OutputSection = OutputSection()

@@ -48,7 +48,8 @@ def cross_problems(pipeline: Pipeline) -> Iterator[Problem]:
         if entry.kind == "category" and (entry.column or name) in source.redact:
             yield Problem(
                 ("columns", "context", name),
-                f"found a category whose column {entry.column or name!r} is redacted; expected another kind, or no such "
+                f"found a category whose column {entry.column or name!r} is redacted; expected another kind, or no "
+                "such "
                 "entry: a model holds the levels of its categories, and models go to MLflow",
             )
     model = pipeline.model

@@ -9,8 +9,21 @@ from pydantic import AfterValidator, Field, model_validator
 from flowguard.spec.section import Day, Name, Names, Section, distinct, misfit
 
 OUTPUT_COLUMNS = frozenset(
-    "record_id log_likelihood log_density log_mass score p_value extrapolated group flag reason "
-    "batch version reasons".split()
+    [
+        "record_id",
+        "log_likelihood",
+        "log_density",
+        "log_mass",
+        "score",
+        "p_value",
+        "extrapolated",
+        "group",
+        "flag",
+        "reason",
+        "batch",
+        "version",
+        "reasons",
+    ]
 )
 """What scores, quarantine and lists of flagged records call their own columns, beside those of the key."""
 

@@ -21,7 +21,8 @@ def conform(frame: pd.DataFrame, columns: Mapping[str, str]) -> pa.RecordBatch:
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise SchemaError(
-            f"The table lacks column {missing[0]!r}, which this version reads; it has {', '.join(map(str, frame.columns))}. "
+            f"The table lacks column {missing[0]!r}, which this version reads; it has "
+            f"{', '.join(map(str, frame.columns))}. "
             f"Needed are: {', '.join(columns)}."
         )
     arrays, names = [], []
@@ -45,6 +46,6 @@ def _cast(array: pa.Array, text: str) -> pa.Array:
     try:
         wanted = pa.type_for_alias(text)
     except ValueError:
-        # Types without a short name (timestamps with zones, decimals, dictionaries): the encoder reads them as they come.
+        # Types without a short name (timestamps with zones, decimals): the encoder reads them as they come.
         return array
     return array if array.type == wanted else array.cast(wanted)

@@ -281,7 +281,7 @@ def _one_epoch(
 
 @torch.no_grad()
 def mean_nll(density: RecordDensity, chunks: Iterable[Records], *, device: torch.device) -> dict[str, float]:
-    """Mean negative log-likelihood per record of each part in the table's units; inf without records or when not finite.
+    """Mean negative log-likelihood per record of each part in the table's units; inf without records or when it is NaN.
 
     Summed in float64; the encoder's log-determinant belongs to the part `density`.
     """

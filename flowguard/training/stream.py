@@ -18,8 +18,8 @@ class Records:
     """Encoded records: what a density reads.
 
     `x` (n, features) with 0 where missing, `observed` (n, features) bool, `context` (n, numeric), `codes`
-    (n, categories) int64 and `log_det` (n,), the encoder's log-determinant summed over a record's observed features (it does not
-    depend on the weights and is kept to report likelihoods in the table's own units).
+    (n, categories) int64 and `log_det` (n,), the encoder's log-determinant summed over a record's observed features
+    (it does not depend on the weights and is kept to report likelihoods in the table's own units).
     """
 
     x: Tensor
