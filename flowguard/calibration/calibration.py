@@ -73,8 +73,8 @@ class Calibration:
         `score` chooses the method; by default -log_likelihood with one pattern, otherwise mixed. With
         -log_likelihood all records are the conformal reference; otherwise `reference_half` says which half
         gives the tail ranks and which the p-values. `terms` (n, columns) are each column's log densities,
-        which `largest` needs. Raises `CalibrationError` when the records cannot support the rate, `FlowguardError` when
-        a         log-likelihood is no number.
+        which `largest` needs. Raises `CalibrationError` when the records cannot support the rate,
+        `FlowguardError` when a log-likelihood is no number.
         """
         mass, density, names = _checked(log_mass, log_density, pattern)
         keys = np.asarray(units).astype(str)

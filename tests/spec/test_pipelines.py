@@ -56,6 +56,7 @@ def test_the_flights_query_keeps_every_flight_and_takes_the_local_day(tmp_path):
         check_columns(source.schema(), Wanted.gather(pipeline.uses()), where="flights")
         assert [(batch.name, batch.rows) for batch in source.batches()] == [("2013-05-25", 2)]
         cancelled, flown = rows(source.read(batch="2013-05-25"))
-    assert (flown["temp"], flown["plane_age"], flown["seats"], flown["scheduled_hour"]) == (60.5, 10, 150, 21.5)
-    assert (cancelled["dep_delay"], cancelled["temp"], cancelled["seats"]) == (None, None, None)
+    assert (flown["wind_speed"], flown["plane_age"], flown["seats"], flown["scheduled_hour"]) == (5.0, 10, 150, 21.5)
+    assert (flown["scheduled_minutes"], flown["late_before"]) == (100, None)
+    assert (cancelled["dep_delay"], cancelled["wind_speed"], cancelled["seats"]) == (None, None, None)
     assert cancelled["scheduled_hour"] == pytest.approx(5 + 59 / 60)
