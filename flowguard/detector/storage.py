@@ -42,12 +42,10 @@ def save(detector: Detector, folder: str | Path) -> str:
         "training": [dict(epoch) for epoch in detector.history],
     }
     arrays: dict[str, bundle.Arrays] = {"weights": {name: value.numpy() for name, value in floats.items()}}
-    if detector.calibration is not None and detector.baseline is not None:
-        facts, numbers = detector.calibration.to_state()
-        baseline_facts, baseline_numbers = detector.baseline.to_state()
-        documents["calibration"] = {"calibration": facts, "baseline": baseline_facts}
-        arrays["calibration"] = {f"calibration.{name}": value for name, value in numbers.items()}
-        arrays["calibration"] |= {f"baseline.{name}": value for name, value in baseline_numbers.items()}
+    # Families without exact terms by column have a calibration but no baseline.
+    for name, part in (("calibration", detector.calibration), ("baseline", detector.baseline)):
+        if part is not None:
+            documents[name], arrays[name] = part.to_state()
     return bundle.seal(
         Path(folder),
         documents=documents,
@@ -77,13 +75,6 @@ def load(folder: str | Path) -> Detector:
         density.load_state_dict(weights)
         dtype = getattr(torch, manifest["engine"]["dtype"])
         schema = documents["schema"]
-        calibration = baseline = None
-        if "calibration" in documents:
-            numbers = arrays["calibration"]
-            calibration = Calibration.from_state(
-                documents["calibration"]["calibration"], _part(numbers, "calibration.")
-            )
-            baseline = Baseline.from_state(documents["calibration"]["baseline"], _part(numbers, "baseline."))
         return Detector(
             encoder=Encoder.from_dict(documents["encoder"]),
             density=density.to(dtype).eval(),
@@ -92,8 +83,14 @@ def load(folder: str | Path) -> Detector:
             redact=schema["redact"],
             units=schema["units"],
             engine=Engine(**{name: manifest["engine"][name] for name in ("tile", "threads", "dtype")}),
-            calibration=calibration,
-            baseline=baseline,
+            calibration=(
+                Calibration.from_state(documents["calibration"], arrays["calibration"])
+                if "calibration" in documents
+                else None
+            ),
+            baseline=(
+                Baseline.from_state(documents["baseline"], arrays["baseline"]) if "baseline" in documents else None
+            ),
             provenance=documents["provenance"],
             history=documents["training"],
             digest=digest,
@@ -103,10 +100,6 @@ def load(folder: str | Path) -> Detector:
             f"{folder} is sealed but does not hold what this flowguard ({__version__}) expects: {error}. "
             f"It was sealed by flowguard {manifest.get('flowguard')}: install that release, or train a new version."
         ) from error
-
-
-def _part(numbers: bundle.Arrays, prefix: str) -> bundle.Arrays:
-    return {name.removeprefix(prefix): value for name, value in numbers.items() if name.startswith(prefix)}
 
 
 def _version(package: str) -> str | None:

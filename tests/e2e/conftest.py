@@ -40,7 +40,9 @@ def run_demo(folder: Path) -> subprocess.CompletedProcess[str]:
         str(FLOWGUARD),
         "demo",
     ]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900, check=False)
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900, check=False
+    )
 
 
 @pytest.fixture(scope="session")

@@ -88,7 +88,9 @@ def test_the_demo_stays_within_three_gigabytes(demo: Demo) -> None:
 
 def test_the_demo_is_safe_to_repeat(demo: Demo) -> None:
     def files() -> dict[Path, int]:
-        kept = [path for kind in ("scores", "reasons") for path in (demo.folder / "runs/flights" / kind).rglob("*.parquet")]
+        kept = [
+            path for kind in ("scores", "reasons") for path in (demo.folder / "runs/flights" / kind).rglob("*.parquet")
+        ]
         return {path: os.stat(path).st_mtime_ns for path in kept}
 
     before, scored = files(), manifests(demo)
