@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
-from flows.local import settle  # isort: skip  (sets Prefect's defaults before it is imported)
+from flows.local import run_name, settle  # isort: skip  (sets Prefect's defaults before it is imported)
 
 from prefect import flow, task
 
@@ -29,7 +29,7 @@ class Shown:
     reported: Reported
 
 
-@flow(name="demo", flow_run_name="demo {pipeline}", log_prints=False)
+@flow(name="demo", flow_run_name=run_name, log_prints=False)
 def demo(pipeline: str) -> Shown:
     """Train, score May to July as daily batches, report."""
     trained = train(pipeline)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
@@ -21,6 +22,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import StateType
 from prefect.context import get_run_context
+from prefect.runtime import flow_run
 from prefect.tasks import Task
 
 from flowguard.errors import InputError
@@ -45,6 +47,11 @@ RETRY: dict[str, Any] = {
     "retry_delay_seconds": [10, 60],
     "retry_condition_fn": worth_retrying,
 }
+
+
+def run_name() -> str:
+    """What a flow run is called in Prefect's pages: the flow and the pipeline's file, such as `score flights`."""
+    return f"{flow_run.flow_name} {Path(flow_run.parameters['pipeline']).stem}"
 
 
 def artifact_key(name: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from datetime import date
 
-from flows.local import RETRY, artifact_key, run_id, settle  # isort: skip  (sets Prefect's defaults before it is imported)
+from flows.local import RETRY, artifact_key, run_id, run_name, settle  # isort: skip  (sets Prefect's defaults before it is imported)
 
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
@@ -20,7 +20,7 @@ plan = task(plan_scoring, name="plan", **RETRY)
 score_one = task(score_batch, name="score", task_run_name="score {batch}", **RETRY)
 
 
-@flow(name="score", flow_run_name="score {pipeline}", log_prints=False)
+@flow(name="score", flow_run_name=run_name, log_prints=False)
 def score(
     pipeline: str,
     batch: str | None = None,

@@ -1,8 +1,8 @@
 """Exact log-likelihoods in padded tiles of a sealed shape.
 
 A matrix product may sum in another order when its shape changes, so a record's last bits could depend on which records
-share its batch. Here every call of the density sees exactly `tile` rows, the last tile filled up with blank ones, on a
-fixed number of threads and in float64: a record's numbers depend on the record alone.
+share its batch. Here every call of the density sees the same number of rows, the last tile filled up with blank ones,
+on a fixed number of threads and in float64: a record's numbers depend on the record alone, wherever in a tile it lies.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ import torch
 
 from flowguard.density import RecordDensity
 from flowguard.encoding import Encoded
+
+# Vectorised loops take so many rows at a time, and compute what is left over by other functions with other last bits.
+ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -81,18 +84,19 @@ def refusals(encoded: Encoded, evaluation: Evaluation) -> list[str | None]:
 
 
 def tiles(encoded: Encoded, tile: int) -> Iterator[tuple[slice, tuple[torch.Tensor, ...]]]:
-    """The records in pieces of exactly `tile` rows, the last one padded with records in which nothing is observed."""
+    """The records `tile` at a time, filled up to a whole number of `ROWS` with records in which nothing is observed."""
     n = len(encoded.x)
+    full = -(-tile // ROWS) * ROWS
     for start in range(0, n, tile):
         stop = min(n, start + tile)
         arrays = (encoded.x, encoded.observed, encoded.context, encoded.codes)
-        yield slice(start, stop), tuple(_padded(array[start:stop], tile) for array in arrays)
+        yield slice(start, stop), tuple(_padded(array[start:stop], full) for array in arrays)
 
 
-def _padded(array: np.ndarray, tile: int) -> torch.Tensor:
-    full = np.zeros((tile, array.shape[1]), dtype=array.dtype)
-    full[: len(array)] = array
-    return torch.from_numpy(full)
+def _padded(array: np.ndarray, rows: int) -> torch.Tensor:
+    padded = np.zeros((rows, array.shape[1]), dtype=array.dtype)
+    padded[: len(array)] = array
+    return torch.from_numpy(padded)
 
 
 def pattern_of(observed: np.ndarray) -> np.ndarray:
