@@ -24,13 +24,14 @@ def maf(
     transformer: TransformerName = "spline",
     order: MafOrder = "single",
     bins: int = 8,
+    components: int = 8,
     seed: int = 0,
 ) -> Flow:
     """A stack of masked autoregressive layers (Papamakarios et al. 2017; Durkan et al. 2019 with splines).
 
     `order`: `single` keeps the columns as given in every layer, so that `Flow.terms` are exact; `alternate`
-    reverses them every other layer; `random` draws an order per layer from `seed`. `bins` is of the spline
-    alone.
+    reverses them every other layer; `random` draws an order per layer from `seed`. `bins` are of the
+    spline alone, `components` of the mixture.
 
     Errors: ValueError for an unknown order or transformer, or sizes below 1.
 
@@ -54,7 +55,7 @@ def maf(
         stack = [
             Autoregressive(
                 features,
-                transformer_named(transformer, bins=bins, uses=layers, place=place),
+                transformer_named(transformer, bins=bins, components=components, uses=layers, place=place),
                 context=context,
                 hidden=hidden,
                 order=columns,

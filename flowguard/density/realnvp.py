@@ -24,6 +24,7 @@ def realnvp(
     transformer: TransformerName = "affine",
     mask: RealNvpMask = "alternate",
     bins: int = 8,
+    components: int = 8,
     seed: int = 0,
 ) -> Flow:
     """A stack of coupling layers whose halves swap (Dinh et al. 2017).
@@ -31,7 +32,7 @@ def realnvp(
     `mask`: `alternate` transforms the even and the odd columns in turn; `random` draws halves from `seed`,
     and every second layer transforms the complement of the one before, so each column is transformed in every
     pair of layers. Odd counts split unevenly; a single column is transformed by every layer, given the
-    context.
+    context. `bins` are of the spline alone, `components` of the mixture.
 
     Errors: ValueError for an unknown mask or transformer, for one layer where two are needed, or sizes below
     1.
@@ -46,7 +47,9 @@ def realnvp(
         stack = [
             Coupling(
                 features,
-                transformer_named(transformer, bins=bins, uses=uses, place=layer * uses // layers),
+                transformer_named(
+                    transformer, bins=bins, components=components, uses=uses, place=layer * uses // layers
+                ),
                 transformed=half,
                 context=context,
                 hidden=hidden,

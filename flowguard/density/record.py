@@ -9,6 +9,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from flowguard.density.continuous import continuous
 from flowguard.density.embedding import ContextEmbedding
 from flowguard.density.flow import Flow
 from flowguard.density.maf import maf
@@ -20,7 +21,6 @@ REQUIRED: Final = ("features", "numeric", "cardinalities", "maskable", "training
 COMMON: Final[dict[str, Any]] = {
     "family": "maf",
     "hidden": [64, 64],
-    "bins": 8,
     "embedding_width": 64,
     "unseen_rate": 0.02,
     "mask_width": 16,
@@ -29,8 +29,9 @@ COMMON: Final[dict[str, Any]] = {
     "seed": 0,
 }
 BY_FAMILY: Final[dict[str, dict[str, Any]]] = {
-    "maf": {"transformer": "spline", "order": "single", "layers": 3},
-    "realnvp": {"transformer": "affine", "order": "alternate", "layers": 6},
+    "maf": {"transformer": "spline", "order": "single", "layers": 3, "bins": 8, "components": 8},
+    "realnvp": {"transformer": "affine", "order": "alternate", "layers": 6, "bins": 8, "components": 8},
+    "continuous": {"steps": 16, "divergence": "auto", "backward": "direct"},
 }
 
 
@@ -142,13 +143,16 @@ class RecordDensity(nn.Module):
             )
         shared = {
             "context": embedding.out_features + len(maskable),
+            "hidden": full["hidden"],
             "seed": seed,
-            **{key: full[key] for key in ("hidden", "layers", "transformer", "bins")},
         }
+        own = {key: full[key] for key in BY_FAMILY[full["family"]]}
         if full["family"] == "maf":
-            flow = maf(features, order=full["order"], **shared)
+            flow = maf(features, **shared, **own)
+        elif full["family"] == "continuous":
+            flow = continuous(features, **shared, **own)
         else:
-            flow = realnvp(features, mask=full["order"], **shared)
+            flow = realnvp(features, mask=own.pop("order"), **shared, **own)
         return cls(embedding, flow, mask_embedding, mask, full)
 
     def parts(self) -> dict[str, nn.Module]:

@@ -59,10 +59,11 @@ class SplitSection(Section):
 class ModelSection(Section):
     """The density and how it is trained."""
 
-    family: Literal["maf", "realnvp"] = "maf"
-    """Masked autoregressive flow, or coupling flow (RealNVP)."""
-    transformer: Literal["spline", "affine"] = "spline"
-    """The one-dimensional map in each layer. Default: spline for maf, affine for realnvp."""
+    family: Literal["maf", "realnvp", "continuous"] = "maf"
+    """Masked autoregressive flow, coupling flow (RealNVP), or continuous flow (a neural ODE, up to 64 features)."""
+    transformer: Literal["spline", "affine", "mixture"] = "spline"
+    """The one-dimensional map in each layer: a rational-quadratic spline, an affine map, or the distribution function
+    of a Gaussian mixture. Default: spline for maf, affine for realnvp."""
     order: Literal["single", "alternate", "random"] = "single"
     """Column order of the layers. `single` (maf only, its default) keeps the order of `features`, which makes
     reasons exact per column; realnvp takes `alternate` (its default) or `random`."""
@@ -75,6 +76,10 @@ class ModelSection(Section):
     """Widths of the hidden layers of each network."""
     bins: int = Field(default=8, ge=2, le=128)
     """Bins of each spline; only with `transformer: spline`."""
+    components: int = Field(default=8, ge=2, le=128)
+    """Components of each mixture; only with `transformer: mixture`."""
+    steps: int = Field(default=16, ge=2, le=1024)
+    """Steps of the solver, sealed with the version; training takes half as many. Only with `family: continuous`."""
     epochs: int = Field(default=40, ge=1)
     """At most this many passes over the training records."""
     batch_size: int = Field(default=512, ge=1)
@@ -103,8 +108,15 @@ class ModelSection(Section):
             raise misfit("order", "'single' with realnvp", "`alternate` or `random`: coupling has no single order")
         if self.family == "realnvp" and self.layers < 2:
             raise misfit("layers", "1 with realnvp", "at least 2, or some columns pass untouched")
-        if self.transformer == "affine" and "bins" in self.model_fields_set:
-            raise misfit("bins", "`bins` with affine", "`transformer: spline`, or no `bins`: affine maps have none")
+        if self.family == "continuous":
+            for key in ("transformer", "order", "layers", "bins", "components"):
+                if key in self.model_fields_set:
+                    raise misfit(key, f"`{key}` with continuous", f"no `{key}`: a continuous flow has no layers")
+        elif "steps" in self.model_fields_set:
+            raise misfit("steps", f"`steps` with {self.family}", "`family: continuous`, or no `steps`")
+        for key, owner in (("bins", "spline"), ("components", "mixture")):
+            if self.transformer != owner and key in self.model_fields_set:
+                raise misfit(key, f"`{key}` with {self.transformer}", f"`transformer: {owner}`, or no `{key}`")
         return self
 
 
@@ -154,7 +166,7 @@ class ResourcesSection(Section):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the network runs; `auto` takes CUDA when there is one."""
-    threads: int = Field(default=2, ge=1, le=1024)
+    threads: int = Field(default=1, ge=1, le=1024)
     """Threads of the network and of the query."""
     memory: str = Field(default="2GB", examples=["500MB", "8GB"])
     """Memory of the DuckDB query; what does not fit goes to a temporary folder."""

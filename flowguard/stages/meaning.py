@@ -51,6 +51,8 @@ def columns_of(pipeline: Pipeline, schema: pa.Schema) -> Columns:
 def architecture_of(pipeline: Pipeline) -> dict[str, Any]:
     """The density's shape, as `RecordDensity.build` reads it."""
     model = pipeline.model
+    if model.family == "continuous":
+        return {"family": model.family, "hidden": list(model.hidden), "steps": model.steps}
     shape: dict[str, Any] = {
         "family": model.family,
         "transformer": model.transformer,
@@ -58,7 +60,8 @@ def architecture_of(pipeline: Pipeline) -> dict[str, Any]:
         "layers": model.layers,
         "hidden": list(model.hidden),
     }
-    return shape | ({"bins": model.bins} if model.transformer == "spline" else {})
+    own = {"spline": {"bins": model.bins}, "mixture": {"components": model.components}}
+    return shape | own.get(model.transformer, {})
 
 
 def training_of(pipeline: Pipeline) -> TrainingSettings:

@@ -12,7 +12,7 @@ import torch
 from flowguard.density import Autoregressive, Chain, Coupling, Flow, maf, realnvp
 from flowguard.density.transformers import Affine, Spline, transformer_named
 
-SMALL = {"hidden": (12, 12), "bins": 5}
+SMALL = {"hidden": (12, 12), "bins": 5, "components": 5}
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ def _mixed(features: int, *, context: int) -> Flow:
 def _members() -> list[Member]:
     members = []
     widths = [(1, 0), (1, 2), (2, 0), (2, 2), (3, 2), (5, 0), (5, 2)]
-    for transformer, (features, context) in product(("affine", "spline"), widths):
+    made_of = [*product(("affine", "spline"), widths), *product(("mixture",), [(1, 2), (2, 0), (2, 2), (3, 2), (5, 0)])]
+    for transformer, (features, context) in made_of:
         common = {"transformer": transformer, **SMALL}
         made = {
             f"maf-{order}": partial(maf, layers=2, order=order, seed=3, **common)
@@ -78,7 +79,7 @@ def _members() -> list[Member]:
             f"realnvp-{mask}": partial(realnvp, layers=3, mask=mask, seed=3, **common)
             for mask in ("alternate", "random")
         }
-        every = context == 2 and features in (2, 3)
+        every = context == 2 and features in (2, 3) and transformer != "mixture"
         kinds = [kind for kind in made if every or kind.endswith(("single", "alternate"))]
         members += [
             Member(f"{kind}-{transformer}-{features}-context{context}", made[kind], features, context) for kind in kinds

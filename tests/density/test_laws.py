@@ -140,7 +140,7 @@ def test_the_density_of_two_columns_integrates_to_one_and_gives_the_samples_thei
 def test_the_density_of_the_one_observed_column_integrates_to_one(member: Member) -> None:
     flow = member.trained(scale=0.25)
     _, context = member.inputs(1)
-    points, step = grid(-60, 60, 12_000)
+    points, step = grid(-60, 60, 6_000)
     for column in range(member.features):
         x = torch.full((len(points), member.features), 3.0, dtype=torch.float64)
         x[:, column] = points
@@ -278,7 +278,7 @@ def test_column_quantiles_agree_with_the_integrated_density(member: Member) -> N
     flow = member.trained(scale=0.1)
     assert flow.bijection.order is not None
     x, context = member.inputs(1)
-    points, step = grid(-60, 60, 30_000)
+    points, step = grid(-60, 60, 15_000)
     column = flow.bijection.order[-1]
     line = x.repeat(len(points), 1)
     line[:, column] = points

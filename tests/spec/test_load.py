@@ -123,6 +123,8 @@ def test_every_problem_is_told_at_once_with_its_line(tmp_path):
         ("schedule: {cron: 0 6 * * *, timezone: Mars/Base}", "schedule.timezone", "an IANA zone"),
         ("model: {family: realnvp, order: single}", "model.order", "`alternate` or `random`"),
         ("model: {transformer: affine, bins: 9}", "model.bins", "found `bins` with affine"),
+        ("model: {transformer: mixture, bins: 9}", "model.bins", "found `bins` with mixture"),
+        ("model: {components: 9}", "model.components", "`transformer: mixture`, or no `components`"),
         ("model: {epochs: '3'}", "model.epochs", "a whole number"),
         ("model: {epochs: true}", "model.epochs", "a whole number"),
         ("model: {learning_rate: .nan}", "model.learning_rate", "a number"),

@@ -7,10 +7,11 @@ from typing import Literal, get_args
 
 from flowguard.density.transformers.affine import Affine
 from flowguard.density.transformers.composed import Composed
+from flowguard.density.transformers.mixture import Mixture
 from flowguard.density.transformers.spline import Spline
 from flowguard.density.transformers.transformer import Transformer
 
-TransformerName = Literal["affine", "spline"]
+TransformerName = Literal["affine", "spline", "mixture"]
 
 # What affine maps may do to one column over a whole stack. Data is standardised and splines reach further, so
 # stretching e**2-fold and compressing e**7-fold is room enough: the last spline's box covers 8 * e**2 = 59
@@ -23,10 +24,11 @@ LOWEST, HIGHEST = -2.0, 7.0
 FIRST, LATER = 200.0, 100.0
 
 
-def transformer_named(name: str, *, bins: int, uses: int = 1, place: int = 0) -> Transformer:
-    """`affine` or `spline` (affine, then spline), bounded for a stack.
+def transformer_named(name: str, *, bins: int = 8, components: int = 8, uses: int = 1, place: int = 0) -> Transformer:
+    """`affine`, `spline` (affine, then spline) or `mixture` (affine, then mixture-CDF), bounded for a stack.
 
-    `uses` is how often the stack transforms one column, `place` which of these times (from 0) this one is.
+    `bins` are the spline's, `components` the mixture's. `uses` is how often the stack transforms one column, `place`
+    which of these times (from 0) this one is.
 
     Errors: ValueError for another name.
     """
@@ -38,4 +40,6 @@ def transformer_named(name: str, *, bins: int, uses: int = 1, place: int = 0) ->
         return affine
     if name == "spline":
         return Composed((affine, Spline(bins)))
+    if name == "mixture":
+        return Composed((affine, Mixture(components)))
     raise ValueError(f"unknown transformer {name!r}; known: {', '.join(get_args(TransformerName))}")

@@ -11,8 +11,8 @@ class Transformer(Protocol):
     """A strictly increasing scalar map whose parameters a conditioner predicts.
 
     `parameters` has one more axis than `x`, of length `size`; any real numbers are valid there, and zeros
-    give the identity. The first parameter is the location (`affine.py`): conditioners add a direct linear
-    path to it. A transformer holds no weights and works on any shape, dtype and device.
+    give the identity, or nearly so. The first parameter is the location (`affine.py`): conditioners add a direct
+    linear path to it. A transformer holds no weights and works on any shape, dtype and device.
     """
 
     @property

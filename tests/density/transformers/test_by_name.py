@@ -26,6 +26,13 @@ def test_a_spline_comes_behind_an_affine_map() -> None:
     assert [type(part).__name__ for part in pair.parts] == ["Affine", "Spline"]
 
 
+def test_a_mixture_comes_behind_an_affine_map() -> None:
+    pair = transformer_named("mixture", components=3)
+    assert isinstance(pair, Composed)
+    assert [type(part).__name__ for part in pair.parts] == ["Affine", "Mixture"]
+    assert pair.size == 2 + 7
+
+
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="unknown transformer 'cubic'; known: affine, spline"):
+    with pytest.raises(ValueError, match="unknown transformer 'cubic'; known: affine, spline, mixture"):
         transformer_named("cubic", bins=8)
