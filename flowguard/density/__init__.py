@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flowguard.density.autoregressive import Autoregressive
 from flowguard.density.bijection import Bijection, Chain
+from flowguard.density.continuous import Continuous, StepError, continuous, step_error
 from flowguard.density.coupling import Coupling
 from flowguard.density.embedding import ContextEmbedding
 from flowguard.density.flow import Flow
@@ -17,11 +18,15 @@ __all__ = [
     "Bijection",
     "Chain",
     "ContextEmbedding",
+    "Continuous",
     "Coupling",
     "Flow",
     "MissingMask",
     "RecordDensity",
     "RecordTerms",
+    "StepError",
+    "continuous",
     "maf",
     "realnvp",
+    "step_error",
 ]
