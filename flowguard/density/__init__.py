@@ -7,9 +7,12 @@ from flowguard.density.bijection import Bijection, Chain
 from flowguard.density.continuous import Continuous, StepError, continuous, step_error
 from flowguard.density.coupling import Coupling
 from flowguard.density.embedding import ContextEmbedding
+from flowguard.density.ensemble import Ensemble, maf_ensemble
 from flowguard.density.flow import Flow
+from flowguard.density.gaussian import LinearGaussian, gaussian
 from flowguard.density.maf import maf
 from flowguard.density.missing import MissingMask
+from flowguard.density.mixing import Mixing
 from flowguard.density.realnvp import realnvp
 from flowguard.density.record import RecordDensity, RecordTerms
 
@@ -20,13 +23,18 @@ __all__ = [
     "ContextEmbedding",
     "Continuous",
     "Coupling",
+    "Ensemble",
     "Flow",
+    "LinearGaussian",
     "MissingMask",
+    "Mixing",
     "RecordDensity",
     "RecordTerms",
     "StepError",
     "continuous",
+    "gaussian",
     "maf",
+    "maf_ensemble",
     "realnvp",
     "step_error",
 ]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from flowguard.density.bijection import Bijection, Chain, hold
-from flowguard.density.continuous_field import Divergence, Field, estimate, trace, velocity
+from flowguard.density.continuous_field import Divergence, Field, Moment, estimate, trace, velocity
 from flowguard.density.coupling import Coupling
 from flowguard.density.flow import Flow
 from flowguard.density.seeding import seeded
@@ -111,22 +111,23 @@ class Continuous(Bijection):
         self, x: Tensor, context: Tensor | None, observed: Tensor | None, divergence: Divergence, *, backwards: bool
     ) -> tuple[Tensor, Tensor]:
         """Where x ends, and the integral of the divergence along its way; in training less the doubt about both."""
-        conditioned = self.field.conditioned(self._checked(context, len(x)), len(x))
+        conditioned = self.field.conditioned(self._checked(context, len(x)))
         steps = max(1, self.steps // 2) if self.training else self.steps
         length = (-1.0 if backwards else 1.0) / steps
 
-        def slope(time: float, x: Tensor) -> tuple[Tensor, Tensor]:
-            moment = self.field.at(time, conditioned)
+        def slope(moment: Moment, x: Tensor) -> tuple[Tensor, Tensor]:
             speed, slopes = velocity(moment, x)
             return hold(speed, observed), divergence(moment, slopes)
 
         def step(start: float, x: Tensor, v1: Tensor, d1: Tensor) -> tuple[Tensor, ...]:
-            v2, d2 = slope(start + length / 2, x + length / 2 * v1)
-            v3, d3 = slope(start + length / 2, x + length / 2 * v2)
-            v4, d4 = slope(start + length, x + length * v3)
+            middle = self.field.at(start + length / 2, conditioned)
+            end = self.field.at(start + length, conditioned)
+            v2, d2 = slope(middle, x + length / 2 * v1)
+            v3, d3 = slope(middle, x + length / 2 * v2)
+            v4, d4 = slope(end, x + length * v3)
             x = x + length / 6 * (v1 + 2 * (v2 + v3) + v4)
             gained = length / 6 * (d1 + 2 * (d2 + d3) + d4)
-            v5, d5 = slope(start + length, x)
+            v5, d5 = slope(end, x)
             if self.training:
                 # The two looks at the middle and the two at the end would agree if the step were short enough.
                 doubt = (d5 - d4).abs() + 2 * (d3 - d2).abs()
@@ -136,7 +137,7 @@ class Continuous(Bijection):
 
         total = x.new_zeros(len(x))
         again = self.backward == "adjoint" and torch.is_grad_enabled()
-        speed, spread = slope(1.0 if backwards else 0.0, x)
+        speed, spread = slope(self.field.at(1.0 if backwards else 0.0, conditioned), x)
         for number in range(steps):
             now = ((steps - number if backwards else number) / steps, x, speed, spread)
             if again:

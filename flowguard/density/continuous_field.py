@@ -60,10 +60,10 @@ class Field(nn.Module):
         self.from_context = nn.ParameterList(_series(width, context) for width in hidden if context)
         self.biases = nn.ParameterList(0.1 * torch.randn(HARMONICS, width) for width in hidden)
 
-    def conditioned(self, context: Tensor | None, rows: int) -> list[Tensor]:
+    def conditioned(self, context: Tensor | None) -> list[Tensor]:
         """What the context (None when there is none) adds to each hidden layer, as series in time."""
         if context is None or not len(self.from_context):
-            return [bias.expand(rows, -1, -1) for bias in self.biases]
+            return [bias[None] for bias in self.biases]
         context = self._padded(context)
         return [
             functional.linear(context, self._padded(weight).flatten(0, 1)).unflatten(-1, bias.shape) + bias

@@ -18,6 +18,8 @@ class ContextEmbedding(nn.Module):
     missing, 2.. = known levels. A level's vector is that of "unseen" plus its own, and in training a code is
     replaced by 0 with probability `dropout`: so "unseen" means an average level, and "missing" means the same
     if it never occurred. `out_features` is `width`, or 0 when there is no context at all.
+    `linear` leaves the nonlinear block out: then the vector is linear in the numbers, up to 30 deviations, and additive
+    in the levels.
 
     Errors: ValueError on wrong shapes; IndexError for a code outside its column's range.
 
@@ -32,7 +34,15 @@ class ContextEmbedding(nn.Module):
     unseen: Tensor
     known: Tensor
 
-    def __init__(self, numeric: int, cardinalities: Sequence[int], *, dropout: float = 0.02, width: int = 64) -> None:
+    def __init__(
+        self,
+        numeric: int,
+        cardinalities: Sequence[int],
+        *,
+        dropout: float = 0.02,
+        width: int = 64,
+        linear: bool = False,
+    ) -> None:
         super().__init__()
         if any(count < 2 for count in cardinalities):
             raise ValueError(f"each category has at least the codes unseen and missing, not {list(cardinalities)}")
@@ -50,7 +60,7 @@ class ContextEmbedding(nn.Module):
         self.register_buffer("unseen", starts.repeat_interleave(sizes), persistent=False)
         self.register_buffer("known", own, persistent=False)
         self.linear = MaskedLinear(torch.ones(width, numeric))
-        self.block = MaskedLinear(torch.ones(width, width))
+        self.block = None if linear else MaskedLinear(torch.ones(width, width))
         if self.cardinalities:
             self.levels = nn.Parameter(torch.randn(len(own), width) * 0.1)
             with torch.no_grad():
@@ -70,7 +80,7 @@ class ContextEmbedding(nn.Module):
         hidden = self.linear(squash(context))
         if self.cardinalities:
             hidden = hidden + self._levels_of(codes)
-        return hidden + self.block(functional.relu(hidden))
+        return hidden if self.block is None else hidden + self.block(functional.relu(hidden))
 
     def _levels_of(self, codes: Tensor) -> Tensor:
         self._check_codes(codes)

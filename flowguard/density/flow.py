@@ -70,6 +70,12 @@ class Flow(nn.Module):
         z, log_slope = self.bijection.forward_columns(x, context, observed=observed)
         return hold(_log_normal(z), observed) + log_slope
 
+    def terms_and_ensemble(
+        self, x: Tensor, context: Tensor | None = None, *, observed: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """`terms`, and zeros `(batch,)`: one column order leaves nothing beside them (see `Ensemble`)."""
+        return self.terms(x, context, observed=observed), x.new_zeros(x.shape[0])
+
     def latent(self, x: Tensor, context: Tensor | None = None, *, observed: Tensor | None = None) -> Tensor:
         """The noise z that x maps to, 0 where unobserved."""
         self._check(x, observed)

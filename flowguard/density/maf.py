@@ -23,15 +23,16 @@ def maf(
     layers: int = 3,
     transformer: TransformerName = "spline",
     order: MafOrder = "single",
+    columns: Sequence[int] | None = None,
     bins: int = 8,
     components: int = 8,
     seed: int = 0,
 ) -> Flow:
     """A stack of masked autoregressive layers (Papamakarios et al. 2017; Durkan et al. 2019 with splines).
 
-    `order`: `single` keeps the columns as given in every layer, so that `Flow.terms` are exact; `alternate`
-    reverses them every other layer; `random` draws an order per layer from `seed`. `bins` are of the
-    spline alone, `components` of the mixture.
+    `order`: `single` keeps the columns in one order in every layer, so that `Flow.terms` are exact; `alternate`
+    reverses them every other layer; `random` draws an order per layer from `seed`. `columns` lists them first to
+    last, as given by default and never with `random`. `bins` are of the spline alone, `components` of the mixture.
 
     Errors: ValueError for an unknown order or transformer, or sizes below 1.
 
@@ -42,7 +43,9 @@ def maf(
     """
     if layers < 1:
         raise ValueError(f"maf needs at least one layer, not {layers}")
-    ahead = tuple(range(features))
+    if order == "random" and columns is not None:
+        raise ValueError("columns of a random order are drawn, not given")
+    ahead = tuple(range(features)) if columns is None else tuple(columns)
     if order == "single":
         orders = [ahead] * layers
     elif order == "alternate":

@@ -27,6 +27,13 @@ def squash(x: Tensor) -> Tensor:
     return core + torch.copysign(beyond, x)
 
 
+def aligned_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, aligned: bool) -> Tensor:
+    """`functional.linear`, its inputs filled up to a multiple of `ALIGNED` if `aligned`: where records are scored."""
+    if aligned and (short := -x.shape[-1] % ALIGNED):
+        x, weight = functional.pad(x, (0, short)), functional.pad(weight, (0, short))
+    return functional.linear(x, weight, bias)
+
+
 class MaskedLinear(nn.Module):
     """A linear layer through a fixed 0/1 mask `(outputs, inputs)`."""
 
@@ -45,9 +52,8 @@ class MaskedLinear(nn.Module):
         weight = self.weight[rows]
         if self.mask is not None:
             weight = weight * self.mask[rows]
-        if not self.training and (short := -x.shape[-1] % ALIGNED):
-            x, weight = functional.pad(x, (0, short)), functional.pad(weight, (0, short))
-        return functional.linear(x, weight, None if self.bias is None else self.bias[rows])
+        bias = None if self.bias is None else self.bias[rows]
+        return aligned_linear(x, weight, bias, aligned=not self.training)
 
 
 class MaskedNetwork(nn.Module):

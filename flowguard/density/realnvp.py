@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Literal, get_args
 
-from flowguard.density.bijection import Chain
+from flowguard.density.bijection import Bijection, Chain
 from flowguard.density.coupling import Coupling
 from flowguard.density.flow import Flow
+from flowguard.density.mixing import Mixing
 from flowguard.density.seeding import permutations, seeded
 from flowguard.density.transformers import TransformerName, transformer_named
 
 RealNvpMask = Literal["alternate", "random"]
+RealNvpMixing = Literal["none", "lu"]
 
 
 def realnvp(
@@ -23,6 +25,7 @@ def realnvp(
     layers: int = 6,
     transformer: TransformerName = "affine",
     mask: RealNvpMask = "alternate",
+    mixing: RealNvpMixing = "none",
     bins: int = 8,
     components: int = 8,
     seed: int = 0,
@@ -34,7 +37,10 @@ def realnvp(
     pair of layers. Odd counts split unevenly; a single column is transformed by every layer, given the
     context. `bins` are of the spline alone, `components` of the mixture.
 
-    Errors: ValueError for an unknown mask or transformer, for one layer where two are needed, or sizes below
+    `mixing`: `lu` puts an invertible linear map of all columns before each coupling layer (`Mixing`), which no column
+    that can be missing may take part in; a single column has nothing to mix.
+
+    Errors: ValueError for an unknown mask, mixing or transformer, for one layer where two are needed, or sizes below
     1.
 
     Example:
@@ -42,20 +48,18 @@ def realnvp(
         False
     """
     halves = _halves(features, layers=layers, mask=mask, seed=seed)
+    if mixing not in get_args(RealNvpMixing):
+        raise ValueError(f"unknown mixing {mixing!r}; known: {', '.join(get_args(RealNvpMixing))}")
     uses = max(sum(column in half for half in halves) for column in range(features))
     with seeded(seed):
-        stack = [
-            Coupling(
-                features,
-                transformer_named(
-                    transformer, bins=bins, components=components, uses=uses, place=layer * uses // layers
-                ),
-                transformed=half,
-                context=context,
-                hidden=hidden,
+        stack: list[Bijection] = []
+        for layer, half in enumerate(halves):
+            if mixing == "lu" and features > 1:
+                stack.append(Mixing(features, context=context, stretch=1 / layers))
+            shape = transformer_named(
+                transformer, bins=bins, components=components, uses=uses, place=layer * uses // layers
             )
-            for layer, half in enumerate(halves)
-        ]
+            stack.append(Coupling(features, shape, transformed=half, context=context, hidden=hidden))
     return Flow(Chain(stack))
 
 

@@ -11,16 +11,18 @@ from torch import Tensor, nn
 
 from flowguard.density.continuous import continuous
 from flowguard.density.embedding import ContextEmbedding
+from flowguard.density.ensemble import Ensemble, maf_ensemble
 from flowguard.density.flow import Flow
+from flowguard.density.gaussian import gaussian
 from flowguard.density.maf import maf
 from flowguard.density.missing import MissingMask
 from flowguard.density.realnvp import realnvp
 from flowguard.density.seeding import seeded
+from flowguard.errors import InputError
 
 REQUIRED: Final = ("features", "numeric", "cardinalities", "maskable", "training_rows")
 COMMON: Final[dict[str, Any]] = {
     "family": "maf",
-    "hidden": [64, 64],
     "embedding_width": 64,
     "unseen_rate": 0.02,
     "mask_width": 16,
@@ -28,10 +30,12 @@ COMMON: Final[dict[str, Any]] = {
     "mask_backoff": 0.1,
     "seed": 0,
 }
+STACK: Final[dict[str, Any]] = {"hidden": [64, 64], "bins": 8, "components": 8}
 BY_FAMILY: Final[dict[str, dict[str, Any]]] = {
-    "maf": {"transformer": "spline", "order": "single", "layers": 3, "bins": 8, "components": 8},
-    "realnvp": {"transformer": "affine", "order": "alternate", "layers": 6, "bins": 8, "components": 8},
-    "continuous": {"steps": 16, "divergence": "auto", "backward": "direct"},
+    "maf": STACK | {"transformer": "spline", "order": "single", "orders": 1, "layers": 3},
+    "realnvp": STACK | {"transformer": "affine", "order": "alternate", "mixing": "none", "layers": 6},
+    "gaussian": {},
+    "continuous": {"hidden": [64, 64], "steps": 16, "divergence": "auto", "backward": "direct"},
 }
 
 
@@ -40,14 +44,17 @@ class RecordTerms:
     """log p(record | context) and its parts, natural logarithms.
 
     `log_mass` `(n,)` is log p(mask | context), a probability; `log_density` `(n,)` is log p(x_observed |
-    mask, context), a density; they do not compare, so they are kept apart. `mass_terms` and `density_terms`
-    `(n, features)` sum to them; `density_terms` is None when the family has no single column order.
+    mask, context), a density; they do not compare, so they are kept apart. `mass_terms` `(n, features)` sum to the
+    first, `density_terms` `(n, features)` and `ensemble` `(n,)` to the second. `ensemble` is what a mixture of K
+    column orders adds to the terms averaged over them, within [-log K, 0]: 0 for one order. `density_terms` is None
+    when the family has no per-column terms.
     """
 
     log_mass: Tensor
     log_density: Tensor
     mass_terms: Tensor
     density_terms: Tensor | None
+    ensemble: Tensor
 
     @property
     def log_likelihood(self) -> Tensor:
@@ -99,7 +106,7 @@ class RecordDensity(nn.Module):
     def __init__(
         self,
         embedding: ContextEmbedding,
-        flow: Flow,
+        flow: Flow | Ensemble,
         mask_embedding: ContextEmbedding,
         mask: MissingMask,
         config: dict[str, Any],
@@ -115,15 +122,23 @@ class RecordDensity(nn.Module):
 
         Needed: `features`, `numeric`, `cardinalities`, `maskable`, `training_rows`. Defaults: see `COMMON`
         and `BY_FAMILY` (`order` is the coupling mask of realnvp). Weights depend on `seed` alone.
+
+        Errors: ValueError for a config that names no density; InputError for `mixing` where columns can be missing.
         """
         full = complete_config(config)
         seed, features, maskable = full["seed"], full["features"], full["maskable"]
+        if full.get("mixing", "none") != "none" and maskable:
+            raise InputError(
+                f"model.mixing: {full['mixing']!r} needs columns that are never missing, and {len(maskable)} of the "
+                f"{features} features are missing in some training records. Leave `mixing` out."
+            )
         with seeded(seed):
             embedding = ContextEmbedding(
                 full["numeric"],
                 full["cardinalities"],
                 dropout=full["unseen_rate"],
                 width=full["embedding_width"],
+                linear=full["family"] == "gaussian",
             )
             # An embedding of its own: what is missing may be overfitted long before the values are learned, and
             # parts that share no weights can be stopped apart.
@@ -143,12 +158,19 @@ class RecordDensity(nn.Module):
             )
         shared = {
             "context": embedding.out_features + len(maskable),
-            "hidden": full["hidden"],
             "seed": seed,
         }
         own = {key: full[key] for key in BY_FAMILY[full["family"]]}
-        if full["family"] == "maf":
+        orders = own.pop("orders", 1)
+        flow: Flow | Ensemble
+        if orders != 1:
+            if (order := own.pop("order")) != "single":
+                raise ValueError(f"{orders} orders are an ensemble of order 'single', not {order!r}")
+            flow = maf_ensemble(features, orders=orders, **shared, **own)
+        elif full["family"] == "maf":
             flow = maf(features, **shared, **own)
+        elif full["family"] == "gaussian":
+            flow = gaussian(features, **shared)
         elif full["family"] == "continuous":
             flow = continuous(features, **shared, **own)
         else:
@@ -172,22 +194,28 @@ class RecordDensity(nn.Module):
         """Whether per-column density terms and column quantiles exist."""
         return self.flow.triangular
 
+    @property
+    def orders(self) -> int:
+        """How many column orders are mixed; 1 unless the density is an ensemble."""
+        return len(self.flow.members) if isinstance(self.flow, Ensemble) else 1
+
     def forward(self, x: Tensor, observed: Tensor, context: Tensor, codes: Tensor) -> RecordTerms:
         """Log-probability of the mask and log-density of the observed values, in total and by column."""
         mass_terms = self.mask.log_prob(observed, self._embedded_for_mask(context, codes))
         given = self._given(self.embedding(context, codes), observed)
         if not self.triangular:
             log_density = self.flow.log_prob(x, given, observed=observed)
-            return RecordTerms(mass_terms.sum(-1), log_density, mass_terms, None)
-        density_terms = self.flow.terms(x, given, observed=observed)
-        return RecordTerms(mass_terms.sum(-1), density_terms.sum(-1), mass_terms, density_terms)
+            return RecordTerms(mass_terms.sum(-1), log_density, mass_terms, None, torch.zeros_like(log_density))
+        density_terms, ensemble = self.flow.terms_and_ensemble(x, given, observed=observed)
+        return RecordTerms(mass_terms.sum(-1), density_terms.sum(-1) + ensemble, mass_terms, density_terms, ensemble)
 
     def column_quantile(
         self, x: Tensor, observed: Tensor, context: Tensor, codes: Tensor, column: int, q: float | Tensor
     ) -> Tensor:
         """The q-quantile of one column given the mask, the context and the columns before it, `(n,)`.
 
-        NaN where that column is unobserved. Errors: TypeError when the family has no single column order.
+        Before it in the order of the model; of several orders, in the one where it comes last. NaN where that column is
+        unobserved. Errors: TypeError when the family has no column order.
         """
         given = self._given(self.embedding(context, codes), observed)
         return self.flow.column_quantile(x, column, q, given, observed=observed)

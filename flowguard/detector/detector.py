@@ -169,6 +169,8 @@ class Detector:
         assert terms is not None, "reasons by column need a density of one column order"
         part = encoded.take(rows)
         shares, _ = baseline.shares(terms[rows], evaluation.pattern[rows])
+        # The part of several column orders belongs to no column, so it is no reason; it is the last where it exists.
+        columns = len(self.encoder.feature_names)
         # The values as they were delivered: decoding the encoded ones would add rounding.
         raw = batch.take(pa.array(rows))
         values = np.column_stack([read_numbers(raw.column(name), column=name) for name in self.encoder.feature_names])
@@ -178,8 +180,8 @@ class Detector:
             return reasons_for(
                 record_ids,
                 self.encoder.feature_names,
-                shares=shares,
-                terms=terms[rows],
+                shares=shares[:, :columns],
+                terms=terms[rows, :columns],
                 values=values,
                 mass_terms=evaluation.mass_terms[rows],
                 expected=ranges_of(self.density, self.encoder, inputs, level=level),

@@ -26,7 +26,8 @@ class Evaluation:
     """What the density says of n records; `log_density` and `terms` are in the table's own units.
 
     `mass_terms` and `density_terms` have shape (n, features); `density_terms` is None when the family has no exact
-    terms by column. `pattern` writes which features were observed, one digit a feature ("110").
+    terms by column. `ensemble` is what a mixture of several column orders adds to the sum of its density terms, shape
+    (n,), None for one order. `pattern` writes which features were observed, one digit a feature ("110").
     """
 
     log_mass: np.ndarray
@@ -34,6 +35,7 @@ class Evaluation:
     mass_terms: np.ndarray
     density_terms: np.ndarray | None
     pattern: np.ndarray
+    ensemble: np.ndarray | None = None
 
     @property
     def log_likelihood(self) -> np.ndarray:
@@ -42,8 +44,14 @@ class Evaluation:
 
     @property
     def terms(self) -> np.ndarray | None:
-        """Each feature's part of -log_likelihood, shape (n, features), or None."""
-        return None if self.density_terms is None else -(self.mass_terms + self.density_terms)
+        """Each feature's part of -log_likelihood, shape (n, features), or None.
+
+        Where several column orders are mixed, one more column holds the part that belongs to no feature.
+        """
+        if self.density_terms is None:
+            return None
+        terms = -(self.mass_terms + self.density_terms)
+        return terms if self.ensemble is None else np.column_stack([terms, -self.ensemble])
 
 
 def evaluate(density: RecordDensity, encoded: Encoded, *, tile: int, threads: int) -> Evaluation:
@@ -52,6 +60,7 @@ def evaluate(density: RecordDensity, encoded: Encoded, *, tile: int, threads: in
     mass_terms = np.zeros((n, d))
     network_density = np.zeros(n)
     density_terms = np.zeros((n, d)) if density.triangular else None
+    ensemble = np.zeros(n) if density.orders > 1 else None
     with sealed_threads(threads), torch.inference_mode():
         density.eval()
         for rows, inputs in tiles(encoded, tile):
@@ -61,12 +70,15 @@ def evaluate(density: RecordDensity, encoded: Encoded, *, tile: int, threads: in
             network_density[rows] = terms.log_density[:size].double().numpy()
             if density_terms is not None:
                 density_terms[rows] = terms.density_terms[:size].double().numpy()
+            if ensemble is not None:
+                ensemble[rows] = terms.ensemble[:size].double().numpy()
     if density_terms is not None:
         density_terms += encoded.log_det
-        log_density = density_terms.sum(axis=1)
+        log_density = density_terms.sum(axis=1) + (0.0 if ensemble is None else ensemble)
     else:
         log_density = network_density + encoded.log_det.sum(axis=1)
-    return Evaluation(mass_terms.sum(axis=1), log_density, mass_terms, density_terms, pattern_of(encoded.observed))
+    pattern = pattern_of(encoded.observed)
+    return Evaluation(mass_terms.sum(axis=1), log_density, mass_terms, density_terms, pattern, ensemble)
 
 
 def refusals(encoded: Encoded, evaluation: Evaluation) -> list[str | None]:

@@ -59,14 +59,21 @@ class SplitSection(Section):
 class ModelSection(Section):
     """The density and how it is trained."""
 
-    family: Literal["maf", "realnvp", "continuous"] = "maf"
-    """Masked autoregressive flow, coupling flow (RealNVP), or continuous flow (a neural ODE, up to 64 features)."""
+    family: Literal["maf", "realnvp", "continuous", "gaussian"] = "maf"
+    """Masked autoregressive flow, coupling flow (RealNVP), continuous flow (a neural ODE, up to 64 features), or a
+    Gaussian of full covariance with its mean linear in the context: the baseline that a flow must beat."""
     transformer: Literal["spline", "affine", "mixture"] = "spline"
     """The one-dimensional map in each layer: a rational-quadratic spline, an affine map, or the distribution function
     of a Gaussian mixture. Default: spline for maf, affine for realnvp."""
     order: Literal["single", "alternate", "random"] = "single"
     """Column order of the layers. `single` (maf only, its default) keeps the order of `features`, which makes
     reasons exact per column; realnvp takes `alternate` (its default) or `random`."""
+    orders: int = Field(default=1, ge=1, le=64)
+    """How many column orders are averaged, each by networks of its own: better densities, at a cost that grows with
+    them. The first is that of `features`, the others come from the seed. Only with maf and `order: single`."""
+    mixing: Literal["none", "lu"] = "none"
+    """`lu` mixes all features linearly before each layer, by an invertible matrix that is learned. Only with realnvp,
+    and where no feature is ever missing."""
     layers: int = Field(default=3, ge=1, le=64)
     """How many bijections are stacked. Default: 3 for maf, 6 for realnvp."""
     hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(strict=False, min_length=1)] = (
@@ -112,8 +119,16 @@ class ModelSection(Section):
             for key in ("transformer", "order", "layers", "bins", "components"):
                 if key in self.model_fields_set:
                     raise misfit(key, f"`{key}` with continuous", f"no `{key}`: a continuous flow has no layers")
-        elif "steps" in self.model_fields_set:
+        if self.family == "gaussian":
+            for key in ("transformer", "order", "orders", "layers", "hidden", "bins", "components"):
+                if key in self.model_fields_set:
+                    raise misfit(key, f"`{key}` with gaussian", f"no `{key}`: a Gaussian has no networks")
+        if self.family != "continuous" and "steps" in self.model_fields_set:
             raise misfit("steps", f"`steps` with {self.family}", "`family: continuous`, or no `steps`")
+        if self.orders > 1 and (self.family, self.order) != ("maf", "single"):
+            raise misfit("orders", f"{self.orders} with {self.family}, {self.order}", "`family: maf`, `order: single`")
+        if self.mixing != "none" and self.family != "realnvp":
+            raise misfit("mixing", f"{self.mixing!r} with {self.family}", "`family: realnvp`, or no `mixing`")
         for key, owner in (("bins", "spline"), ("components", "mixture")):
             if self.transformer != owner and key in self.model_fields_set:
                 raise misfit(key, f"`{key}` with {self.transformer}", f"`transformer: {owner}`, or no `{key}`")

@@ -53,6 +53,8 @@ def architecture_of(pipeline: Pipeline) -> dict[str, Any]:
     model = pipeline.model
     if model.family == "continuous":
         return {"family": model.family, "hidden": list(model.hidden), "steps": model.steps}
+    if model.family == "gaussian":
+        return {"family": model.family}
     shape: dict[str, Any] = {
         "family": model.family,
         "transformer": model.transformer,
@@ -61,7 +63,8 @@ def architecture_of(pipeline: Pipeline) -> dict[str, Any]:
         "hidden": list(model.hidden),
     }
     own = {"spline": {"bins": model.bins}, "mixture": {"components": model.components}}
-    return shape | own.get(model.transformer, {})
+    more = {"orders": model.orders} if model.family == "maf" else {"mixing": model.mixing}
+    return shape | own.get(model.transformer, {}) | more
 
 
 def training_of(pipeline: Pipeline) -> TrainingSettings:

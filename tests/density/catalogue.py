@@ -1,4 +1,4 @@
-"""One catalogue of flows: every law of `test_laws.py` is tested on every member."""
+"""One catalogue: every law of `test_laws.py` is tested on every member, those on bijections on every flow."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
+from typing import Any
 
 import torch
 
-from flowguard.density import Autoregressive, Chain, Coupling, Flow, maf, realnvp
+from flowguard.density import Autoregressive, Chain, Coupling, Flow, gaussian, maf, maf_ensemble, realnvp
 from flowguard.density.transformers import Affine, Spline, transformer_named
 
 SMALL = {"hidden": (12, 12), "bins": 5, "components": 5}
@@ -17,18 +18,18 @@ SMALL = {"hidden": (12, 12), "bins": 5, "components": 5}
 
 @dataclass(frozen=True)
 class Member:
-    """A flow to test: how it is made, and what it takes."""
+    """A density to test: how it is made, and what it takes."""
 
     name: str
-    make: Callable[..., Flow]
+    make: Callable[..., Any]
     features: int
     context: int
 
-    def new(self) -> Flow:
+    def new(self) -> Any:
         """As a user gets it: float32, nearly the identity."""
         return self.make(self.features, context=self.context)
 
-    def trained(self, *, scale: float = 0.15, seed: int = 1) -> Flow:
+    def trained(self, *, scale: float = 0.15, seed: int = 1) -> Any:
         """In float64, every parameter moved at random, as if trained: the identity proves little."""
         flow = self.new().double().eval()
         generator = torch.Generator().manual_seed(seed)
@@ -86,13 +87,26 @@ def _members() -> list[Member]:
         ]
     members += [Member(f"permuted-3-context{c}", _permuted, 3, c) for c in (0, 2)]
     members += [Member(f"mixed-{d}-context2", _mixed, d, 2) for d in (1, 3)]
+    turned = partial(realnvp, layers=3, mixing="lu", transformer="spline", seed=3, **SMALL)
+    members += [Member(f"realnvp-lu-spline-{d}-context{c}", turned, d, c) for d, c in ((1, 0), (2, 2), (5, 2))]
+    members += [
+        Member(f"gaussian-{d}-context{c}", partial(gaussian, seed=3), d, c) for d, c in ((1, 2), (2, 2), (5, 0))
+    ]
     return members
+
+
+def _ensembles() -> list[Member]:
+    made = partial(maf_ensemble, orders=3, layers=1, seed=3, **SMALL)
+    widths = [(1, 2), (2, 0), (2, 2), (3, 2)]
+    return [Member(f"ensemble-{features}-context{context}", made, features, context) for features, context in widths]
 
 
 MEMBERS = _members()
 TRIANGULAR = [member for member in MEMBERS if member.new().triangular]
+ENSEMBLES = _ensembles()
+DENSITIES = MEMBERS + ENSEMBLES
 
 
 def of_width(*features: int) -> list[Member]:
-    """The members with so many features."""
-    return [member for member in MEMBERS if member.features in features]
+    """The densities with so many features."""
+    return [member for member in DENSITIES if member.features in features]

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from flowguard.density import Continuous, RecordDensity, continuous, step_error
 from flowguard.density.continuous_field import Field, trace, velocity
 from flowguard.errors import InputError, TrainingError
+from flowguard.spec.sections import ModelSection
 from tests.density import test_laws as laws
 from tests.density.catalogue import Member
 
@@ -23,8 +25,8 @@ MEMBERS = [
     for d, c, steps in ((1, 2, 10), (2, 0, 10), (5, 2, 16))
 ]
 MEMBERS += [
-    Member("continuous-shallow-4-context0", partial(continuous, hidden=(12,), seed=3), 4, 0),
-    Member("continuous-deep-3-context2", partial(continuous, hidden=(12, 7, 9), seed=3), 3, 2),
+    Member("continuous-shallow-4-context0", partial(continuous, hidden=(12,), steps=10, seed=3), 4, 0),
+    Member("continuous-deep-3-context2", partial(continuous, hidden=(12, 7, 9), steps=10, seed=3), 3, 2),
 ]
 each = pytest.mark.parametrize("member", MEMBERS, ids=lambda m: m.name)
 # Laws that hold for it as they stand, and the widths they are about (None: all).
@@ -116,7 +118,7 @@ def test_the_divergence_is_the_trace_of_the_fields_jacobian(hidden: tuple[int, .
     field = Field(4, context=1, hidden=hidden).double().eval()
     x, context = torch.randn(6, 4, dtype=torch.float64), torch.randn(6, 1, dtype=torch.float64)
     observed = torch.rand(6, 4) > 0.5
-    moment = field.at(0.3, field.conditioned(context, 6))
+    moment = field.at(0.3, field.conditioned(context))
     x.requires_grad_()
     diagonal = laws.jacobians(velocity(moment, x)[0], x).diagonal(dim1=1, dim2=2)
     slopes = velocity(moment, x)[1]
@@ -258,3 +260,14 @@ def test_a_record_density_of_the_family_has_no_terms_and_integrates_to_one() -> 
     assert total == pytest.approx(1, abs=1e-3)
     with pytest.raises(ValueError, match=r"unknown keys \['transformer'\]"):
         RecordDensity.build(config | {"family": "continuous", "transformer": "spline"})
+
+
+def test_a_pipeline_file_chooses_it_and_its_steps_alone() -> None:
+    assert ModelSection(family="continuous").steps == 16
+    for settings, words in (
+        ({"family": "continuous", "transformer": "spline"}, "no `transformer`"),
+        ({"family": "continuous", "layers": 3}, "no `layers`"),
+        ({"family": "maf", "steps": 8}, "`family: continuous`, or no `steps`"),
+    ):
+        with pytest.raises(ValidationError, match=words):
+            ModelSection(**settings)

@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import load, save
 from scipy import stats
 
-from tests.density.catalogue import MEMBERS, TRIANGULAR, Member, of_width
+from tests.density.catalogue import DENSITIES, MEMBERS, TRIANGULAR, Member, of_width
 
-each = pytest.mark.parametrize("member", MEMBERS, ids=lambda m: m.name)
+each = pytest.mark.parametrize("member", DENSITIES, ids=lambda m: m.name)
+each_flow = pytest.mark.parametrize("member", MEMBERS, ids=lambda m: m.name)
 each_triangular = pytest.mark.parametrize("member", TRIANGULAR, ids=lambda m: m.name)
 
 
@@ -53,7 +54,7 @@ def repeated(context: torch.Tensor | None, n: int) -> torch.Tensor | None:
     return None if context is None else context[:1].expand(n, -1)
 
 
-@each
+@each_flow
 def test_inverse_of_forward_is_the_input(member: Member) -> None:
     flow = member.trained(scale=0.1)
     x, context = member.inputs(50, spread=3.0)
@@ -66,7 +67,7 @@ def test_inverse_of_forward_is_the_input(member: Member) -> None:
         torch.testing.assert_close(back, x, rtol=1e-8, atol=1e-8)
 
 
-@each
+@each_flow
 def test_log_det_is_that_of_the_jacobian(member: Member) -> None:
     flow = member.trained()
     x, context = member.inputs(20)
@@ -76,7 +77,7 @@ def test_log_det_is_that_of_the_jacobian(member: Member) -> None:
     torch.testing.assert_close(log_det, expected, rtol=0, atol=1e-8)
 
 
-@each
+@each_flow
 def test_log_det_with_missing_values_is_that_of_the_observed_block(member: Member) -> None:
     flow = member.trained()
     x, context = member.inputs(20)
@@ -243,7 +244,7 @@ def test_the_context_reaches_the_first_column(member: Member) -> None:
     assert (moved.abs() > 1e-4).all()
 
 
-@pytest.mark.parametrize("member", [m for m in MEMBERS if m.context], ids=lambda m: m.name)
+@pytest.mark.parametrize("member", [m for m in DENSITIES if m.context], ids=lambda m: m.name)
 def test_the_context_reaches_every_column(member: Member) -> None:
     flow = member.trained()
     x, context = member.inputs(1)

@@ -16,6 +16,8 @@ def orders(flow: Flow) -> list[tuple[int, ...] | None]:
 def test_orders_are_as_asked() -> None:
     assert orders(maf(3, layers=2)) == [(0, 1, 2)] * 2
     assert orders(maf(3, layers=3, order="alternate")) == [(0, 1, 2), (2, 1, 0), (0, 1, 2)]
+    assert orders(maf(3, layers=2, columns=(2, 0, 1))) == [(2, 0, 1)] * 2
+    assert orders(maf(3, layers=2, columns=(2, 0, 1), order="alternate")) == [(2, 0, 1), (1, 0, 2)]
     # Part of a stored model: a seed gives these orders for ever.
     assert orders(maf(5, layers=2, order="random", seed=3)) == [(0, 2, 1, 3, 4), (1, 0, 4, 3, 2)]
 
@@ -39,6 +41,8 @@ def test_stored_tensors_are_parameters_only() -> None:
 def test_unknown_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="unknown order 'both'"):
         maf(2, order="both")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="drawn, not given"):
+        maf(2, order="random", columns=(1, 0))
     with pytest.raises(ValueError, match="at least one layer"):
         maf(2, layers=0)
 

@@ -45,3 +45,14 @@ def test_every_column_depends_on_every_other_after_all_layers() -> None:
     x = torch.randn(1, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     jacobian = torch.autograd.functional.jacobian(lambda v: flow.latent(v)[0], x)[:, 0]
     assert (jacobian != 0).all()
+
+
+def test_mixing_stands_before_every_coupling_layer_of_several_columns() -> None:
+    flow = realnvp(3, layers=2, mixing="lu")
+    assert isinstance(flow.bijection, Chain)
+    assert [type(part).__name__ for part in flow.bijection.parts] == ["Mixing", "Coupling", "Mixing", "Coupling"]
+    alone = realnvp(1, layers=2, mixing="lu").bijection
+    assert isinstance(alone, Chain)
+    assert [type(part).__name__ for part in alone.parts] == ["Coupling", "Coupling"]
+    with pytest.raises(ValueError, match="unknown mixing 'qr'; known: none, lu"):
+        realnvp(3, mixing="qr")  # type: ignore[arg-type]

@@ -11,9 +11,11 @@ import torch
 from safetensors.torch import load, save
 
 from flowguard.density import RecordDensity
-from flowguard.density.record import REQUIRED, complete_config
+from flowguard.density.record import BY_FAMILY, COMMON, REQUIRED, complete_config
+from flowguard.errors import InputError
 
 CONFIG: dict[str, Any] = {
+    "family": "maf",
     "features": 2,
     "numeric": 2,
     "cardinalities": [4, 6],
@@ -29,14 +31,18 @@ FAMILIES = [
     {"family": "maf", "layers": 2},
     {"family": "maf", "order": "random", "transformer": "affine"},
     {"family": "maf", "order": "alternate", "transformer": "mixture", "components": 3, "layers": 2},
+    {"family": "maf", "orders": 3, "layers": 1},
+    {"family": "gaussian"},
     {"family": "realnvp"},
     {"family": "realnvp", "order": "random", "transformer": "spline", "layers": 2},
 ]
+TRIANGULAR = [FAMILIES[0], FAMILIES[3], FAMILIES[4]]
 each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda f: "-".join(map(str, f.values())))
 
 
 def trained(config: dict[str, Any], *, scale: float = 0.07) -> RecordDensity:
-    density = RecordDensity.build(config).double().eval()
+    known = {*REQUIRED, *COMMON, *BY_FAMILY[config["family"]]}
+    density = RecordDensity.build({key: config[key] for key in config if key in known}).double().eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in density.parameters():
@@ -77,9 +83,11 @@ def test_terms_sum_to_mass_and_density(family: dict[str, Any]) -> None:
     parts = density(x, observed, context, codes)
     assert torch.equal(parts.log_likelihood, parts.log_mass + parts.log_density)
     torch.testing.assert_close(parts.mass_terms.sum(-1), parts.log_mass)
-    assert (parts.density_terms is not None) == density.triangular == (family == FAMILIES[0])
+    assert (parts.density_terms is not None) == density.triangular == (family in TRIANGULAR)
+    assert (parts.ensemble != 0).any() == (density.orders > 1) == ("orders" in family)
     if parts.density_terms is not None:
-        torch.testing.assert_close(parts.density_terms.sum(-1), parts.log_density)
+        whole = parts.density_terms.sum(-1) + parts.ensemble
+        torch.testing.assert_close(whole, parts.log_density, rtol=0, atol=1e-9)
         assert (parts.density_terms[~observed] == 0).all()
 
 
@@ -169,6 +177,17 @@ def test_a_record_without_any_context_or_observed_value_has_a_likelihood() -> No
     assert parts.log_density[1] == 0
 
 
+def test_mixing_is_refused_where_columns_can_be_missing() -> None:
+    mixed = {key: CONFIG[key] for key in REQUIRED} | {"family": "realnvp", "mixing": "lu"}
+    with pytest.raises(InputError, match="1 of the 2 features are missing in some training records"):
+        RecordDensity.build(mixed)
+    density = RecordDensity.build(mixed | {"maskable": []})
+    # Missing where it never was: improbable, scored on what is there.
+    x, observed, context, codes = inputs(20)
+    parts = density(x.float(), observed, context.float(), codes)
+    assert torch.isfinite(parts.log_likelihood).all()
+
+
 def test_the_config_is_completed_and_checked() -> None:
     needed = {key: CONFIG[key] for key in REQUIRED}
     full = complete_config(needed | {"transformer": None})
@@ -176,6 +195,8 @@ def test_the_config_is_completed_and_checked() -> None:
     assert (full["transformer"], full["order"], full["layers"]) == ("spline", "single", 3)
     full = complete_config(needed | {"family": "realnvp"})
     assert (full["transformer"], full["order"], full["layers"]) == ("affine", "alternate", 6)
+    with pytest.raises(ValueError, match="2 orders are an ensemble of order 'single', not 'random'"):
+        RecordDensity.build(needed | {"orders": 2, "order": "random"})
     with pytest.raises(ValueError, match="unknown family 'glow'; known: maf, realnvp"):
         complete_config(needed | {"family": "glow"})
     with pytest.raises(ValueError, match=r"absent keys \['features'\], unknown keys \['depth'\]"):

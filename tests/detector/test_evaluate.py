@@ -22,6 +22,10 @@ FAMILIES: list[dict[str, Any]] = [
     {"family": "maf", "transformer": "affine", "layers": 2, "hidden": [10, 10]},
     {"family": "maf", "order": "alternate", "layers": 2, "hidden": [64, 64]},
     {"family": "realnvp", "layers": 2, "hidden": [33]},
+    {"family": "maf", "transformer": "mixture", "components": 5, "layers": 1, "hidden": [17]},
+    {"family": "realnvp", "layers": 2, "mixing": "lu", "hidden": [17], "maskable": []},
+    {"family": "gaussian", "embedding_width": 63},
+    {"family": "maf", "orders": 3, "layers": 1, "hidden": [17], "bins": 4},
 ]
 
 
@@ -51,7 +55,9 @@ def bits(found: Evaluation) -> np.ndarray:
     return np.column_stack([found.log_mass, found.log_density, found.mass_terms, terms])
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=["spline", "affine", "alternate", "realnvp"])
+@pytest.mark.parametrize(
+    "family", FAMILIES, ids=["spline", "affine", "alternate", "realnvp", "mixture", "mixing", "gaussian", "orders"]
+)
 @pytest.mark.parametrize("tile", [1, 7, 100, 256, 1024])
 def test_a_record_has_the_same_bits_alone_and_anywhere_in_a_batch(
     detector: Detector, encoded: Encoded, family: dict[str, Any], tile: int
@@ -100,6 +106,19 @@ def test_tiles_hold_every_record_once_and_have_one_shape(encoded: Encoded) -> No
             rows.append(x[: place.stop - place.start].numpy())
             assert not observed[place.stop - place.start :].any()
         assert np.array_equal(np.concatenate(rows), encoded.x)
+
+
+def test_terms_of_several_orders_have_a_column_of_their_own_and_sum_to_the_surprise(
+    detector: Detector, encoded: Encoded
+) -> None:
+    found = evaluate(stirred(detector, FAMILIES[-1]), encoded, tile=64, threads=1)
+    assert found.ensemble is not None
+    assert found.density_terms is not None
+    assert found.terms is not None
+    assert found.terms.shape == (300, 3)
+    assert ((found.ensemble <= 0) & (found.ensemble >= -np.log(3) - 1e-12)).all()
+    assert np.abs(found.density_terms.sum(axis=1) + found.ensemble - found.log_density).max() < 1e-9
+    assert np.abs(found.terms.sum(axis=1) + found.log_likelihood).max() < 1e-9
 
 
 def test_no_records_are_evaluated_to_nothing(detector: Detector, encoded: Encoded) -> None:
