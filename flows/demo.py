@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
-from flows.local import run_name, settle  # isort: skip  (sets Prefect's defaults before it is imported)
+from flows.local import run_name, settle, stop_in_order  # isort: skip  (sets Prefect's defaults before it is imported)
 
 from prefect import flow, task
 
@@ -39,6 +39,7 @@ def demo(pipeline: str) -> Shown:
 
 def run(pipeline: str) -> Shown:
     """The whole demo; returns once the Prefect database holds every run."""
+    stop_in_order()
     shown = demo(pipeline)
     settle()
     return shown

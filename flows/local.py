@@ -6,10 +6,16 @@ Nothing here overrides what the user has set, and with PREFECT_API_URL set the f
 from __future__ import annotations
 
 import os
+import signal
+import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
+# Threads of torch that wait for each other sleep instead of spinning: with anything else at work on the machine,
+# spinning makes training many times slower. Heard only before torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
@@ -69,6 +75,15 @@ def run_id() -> str | None:
         return None
     run = getattr(context, "flow_run", None) or getattr(context, "task_run", None)
     return str(getattr(run, "flow_run_id", None) or run.id) if run else None
+
+
+def stop_in_order() -> None:
+    """Let a request to stop (SIGTERM) end the program by its normal exit, where it stops the in-process server too.
+
+    Prefect passes the signal on once it has recorded the crash; unhandled, it would leave that server behind.
+    """
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 def settle(seconds: float = 15.0) -> None:

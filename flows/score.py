@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from datetime import date
 
-from flows.local import RETRY, artifact_key, run_id, run_name, settle  # isort: skip  (sets Prefect's defaults before it is imported)
+from flows.local import RETRY, artifact_key, run_id, run_name, settle, stop_in_order  # isort: skip  (sets Prefect's defaults before it is imported)
 
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
@@ -61,5 +61,6 @@ def _figures(result: ScoredBatch) -> dict[str, object]:
 
 
 if __name__ == "__main__":
+    stop_in_order()
     score(sys.argv[1])
     settle()

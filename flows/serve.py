@@ -1,23 +1,31 @@
 """Offer a pipeline's flows as Prefect deployments and run what the schedule asks for, until stopped.
 
-python -m flows.serve pipelines/flights.yaml [more.yaml ...]
+PREFECT_API_URL=http://127.0.0.1:4200/api python -m flows.serve pipelines/flights.yaml [more.yaml ...]
 
-`score <pipeline>` runs on the schedule of the pipeline file, `train <pipeline>` when somebody starts it. Set
-PREFECT_API_URL to a running server (`prefect server start`).
+`score <pipeline>` runs on the schedule of the pipeline file, `train <pipeline>` when somebody starts it. A schedule
+needs a server that lives on: `prefect server start` in another terminal. Start this in the checkout's folder, because
+every run is a Python process of its own that imports `flows` from the folder it was started in (or from PYTHONPATH);
+pipeline files and their data may lie anywhere.
 """
 
 from __future__ import annotations
 
 import sys
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from flows import local as local  # isort: skip  (sets Prefect's defaults before it is imported)
 
 from prefect import serve
+from prefect.client.orchestration import get_client
 from prefect.deployments.runner import RunnerDeployment
 from prefect.flows import EntrypointType
 from prefect.schedules import Cron
+from prefect.settings import get_current_settings
 
+from flowguard.errors import FlowguardError, InputError
 from flowguard.spec import load_pipeline
 from flows.score import score
 from flows.train import train
@@ -26,7 +34,7 @@ from flows.train import train
 def deployments(path: Path) -> list[RunnerDeployment]:
     """The deployments of one pipeline file."""
     pipeline = load_pipeline(path)
-    common = {
+    common: dict[str, Any] = {
         "name": pipeline.name,
         "parameters": {"pipeline": str(pipeline.path)},
         "tags": ["flowguard", pipeline.name],
@@ -38,8 +46,31 @@ def deployments(path: Path) -> list[RunnerDeployment]:
     return [score.to_deployment(schedule=cron, **common), train.to_deployment(**common)]
 
 
+def offer(paths: Sequence[str]) -> None:
+    """Serve the flows of these pipeline files until stopped; raises `FlowguardError` when that cannot be."""
+    if not paths:
+        raise InputError("No pipeline file is named. Example: `python -m flows.serve pipelines/flights.yaml`.")
+    offered = [deployment for path in paths for deployment in deployments(Path(path))]
+    address = get_current_settings().api.url
+    if address is None:
+        raise InputError(
+            "A schedule needs a Prefect server that lives on, and PREFECT_API_URL names none. Run `prefect server "
+            "start` in another terminal and set PREFECT_API_URL=http://127.0.0.1:4200/api here."
+        )
+    with get_client(sync_client=True) as client:
+        if client.api_healthcheck() is not None:
+            raise FlowguardError(
+                f"No Prefect server answers at {address} (PREFECT_API_URL). Start it with `prefect server start`, "
+                "or correct the address, and run this again."
+            )
+    # Prefect's own handler of SIGTERM says so of itself; the runs are stopped all the same.
+    warnings.filterwarnings("ignore", message="coroutine 'Runner.astop' was never awaited")
+    serve(*offered, pause_on_shutdown=False)
+
+
 if __name__ == "__main__":
-    serve(
-        *(deployment for path in sys.argv[1:] for deployment in deployments(Path(path))),
-        pause_on_shutdown=False,
-    )
+    try:
+        offer(sys.argv[1:])
+    except FlowguardError as error:
+        print(f"flows.serve: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

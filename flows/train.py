@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from flows.local import RETRY, artifact_key, run_name, settle  # isort: skip  (sets Prefect's defaults before it is imported)
+from flows.local import RETRY, artifact_key, run_name, settle, stop_in_order  # isort: skip  (sets Prefect's defaults before it is imported)
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
@@ -63,5 +63,6 @@ def _page(fitted: Fitted, calibrated: Calibrated, registered: Registered) -> str
 
 
 if __name__ == "__main__":
+    stop_in_order()
     train(sys.argv[1])
     settle()

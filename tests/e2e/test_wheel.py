@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -11,36 +12,80 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import ROOT
+from tests.e2e.process import plain_environment
 
 pytestmark = pytest.mark.e2e
 
+SOURCES = ("pyproject.toml", "README.md", "LICENSE")
 
-def test_the_wheel_installs_in_an_empty_environment(tmp_path: Path) -> None:
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
-    subprocess.run(build, check=True, capture_output=True, timeout=300)
-    (wheel,) = tmp_path.glob("flowguard-*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy of what belongs to it: a build folder of earlier days would get into the wheel."""
+    folder = tmp_path_factory.mktemp("source")
+    for name in SOURCES:
+        shutil.copy(ROOT / name, folder)
+    for name in ("flowguard", "flows", "tests"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder / "dist", folder]
+    done = subprocess.run(build, capture_output=True, text=True, timeout=300, env=plain_environment())
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    (built,) = (folder / "dist").glob("flowguard-*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `bin` folder of an environment with the wheel; its dependencies are those of the tests' environment."""
+    folder = tmp_path_factory.mktemp("empty")
+    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True, timeout=120)
+    command = [folder / "venv/bin/python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel]
+    subprocess.run(command, check=True, timeout=120, env=plain_environment())
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    site = folder / "venv/lib" / version / "site-packages"
+    # Added after the environment's own packages, and without following the .pth files that lie there: nothing is
+    # downloaded, and the checkout stays out of reach.
+    (site / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    return folder / "venv/bin"
+
+
+def ran(command: list[Path | str], folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = plain_environment()
+    environment.pop("PYTHONPATH", None)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def test_the_wheel_holds_flowguard_alone_typed_and_licensed(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        metadata = archive.read(next(name for name in names if name.endswith("METADATA"))).decode()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"flowguard"}
-    assert {"flowguard/py.typed", "flowguard/reports/templates/page.css"} <= set(names)
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "flowguard").rglob("*.py")}
+    assert {name for name in names if name.endswith(".py")} == modules
+    templates = {path.relative_to(ROOT).as_posix() for path in (ROOT / "flowguard/reports/templates").iterdir()}
+    assert {"flowguard/py.typed", *templates} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    metadata = zipfile.ZipFile(wheel).read(next(n for n in names if n.endswith("METADATA"))).decode()
     assert "License-Expression: Apache-2.0" in metadata
 
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True, timeout=120)
-    python = tmp_path / "venv/bin/python"
-    pip = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel]
-    subprocess.run(pip, check=True, timeout=120)
-    # Its dependencies come from the environment of the tests, so that nothing is downloaded.
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    site = tmp_path / f"venv/lib/{version}/site-packages/dependencies.pth"
-    site.write_text(sysconfig.get_paths()["purelib"] + "\n")
-    flowguard = tmp_path / "venv/bin/flowguard"
-    done = subprocess.run([flowguard, "--version"], capture_output=True, text=True, cwd=tmp_path, timeout=60)
-    assert done.stdout.startswith("flowguard ")
-    where = subprocess.run(
-        [python, "-c", "import flowguard.spec; print(flowguard.__file__)"], capture_output=True, text=True, cwd=tmp_path
-    )
-    assert str(tmp_path) in where.stdout, "the installed package is imported, not the checkout"
-    demo = subprocess.run([flowguard, "demo"], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+
+def test_the_command_works_away_from_the_checkout(installed: Path, tmp_path: Path) -> None:
+    version = ran([installed / "flowguard", "--version"], tmp_path)
+    assert (version.returncode, version.stdout.split()[0]) == (0, "flowguard")
+    demo = ran([installed / "flowguard", "demo"], tmp_path)
     assert demo.returncode == 2
-    assert "checkout" in demo.stderr
+    assert "The demo runs from a checkout" in demo.stderr
+    assert "Traceback" not in demo.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_ground_is_imported_without_the_heavy_parts(installed: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys, flowguard, flowguard.spec, flowguard.calibration\n"
+        "print(flowguard.__file__)\n"
+        "print(sorted({'torch', 'mlflow', 'prefect', 'typer', 'duckdb', 'pandas'} & set(sys.modules)))"
+    )
+    done = ran([installed / "python", "-c", program], tmp_path)
+    assert done.returncode == 0, done.stderr
+    place, loaded = done.stdout.splitlines()
+    assert Path(place).is_relative_to(installed.parent), "the installed package, not the checkout"
+    assert loaded == "[]"

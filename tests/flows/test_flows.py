@@ -2,49 +2,56 @@
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+
+from flows.local import settle  # isort: skip  (sets Prefect's defaults before it is imported)
+
 from prefect.client.orchestration import get_client
 from prefect.testing.utilities import prefect_test_harness
 
+from flowguard.errors import InputError, PipelineError
 from flowguard.stages.manifest import latest
 from flowguard.stages.workspace import Workspace
+from flows.score import score
+from flows.serve import deployments, offer
+from flows.train import train
 from tests.conftest import meters, write_project
 
 
 @pytest.fixture(scope="module", autouse=True)
-def prefect_in_process():  # type: ignore[no-untyped-def]
+def prefect_in_process() -> Iterator[None]:
+    """One server for all tests here: starting it takes longer than any of them."""
     with prefect_test_harness(server_startup_timeout=120):
         yield
+        settle()
 
 
-def test_a_flow_trains_and_another_scores_with_its_champion(tmp_path: Path) -> None:
-    from flows.score import score
-    from flows.train import train
-
-    path = write_project(tmp_path / "project")
-    trained = train(str(path))
-    assert trained.registered.version.aliases == ("champion",)
+def test_a_flow_trains_and_another_scores_with_the_champion(project: Path) -> None:
+    # The same records and settings make no new version, other settings do.
+    path = str(project)
+    assert train(path).registered.known
+    project.write_text(project.read_text(encoding="utf-8").replace("epochs: 3", "epochs: 1"), encoding="utf-8")
+    trained = train(path)
     assert not trained.registered.known
-    again = train(str(path))
-    assert again.registered.known
-    assert again.registered.version.version == 1
+    assert (trained.registered.version.version, trained.registered.version.aliases) == (2, ("challenger",))
 
-    results = score(str(path))
+    results = score(path)
     assert [result.manifest.batch for result in results] == ["part0", "part1", "part2"]
     assert all(result.fresh for result in results)
-    assert score(str(path)) == []
-    manifests = latest(Workspace.open(path).folder)
-    assert all(manifest.run for manifest in manifests.values()), "the manifest names the Prefect run"
+    assert score(path) == []
+    manifests = latest(Workspace.open(project).folder).values()
+    assert all(manifest.run for manifest in manifests), "the manifest names the Prefect run"
+    assert {manifest.version for manifest in manifests} == {1}
 
     # A new file is a new batch; a file delivered again with other content is scored again.
-    data = tmp_path / "project" / "data"
+    data = project.parents[1] / "data"
     pq.write_table(meters(500, 9), data / "part9.parquet")
     pq.write_table(meters(700, 1), data / "part1.parquet")
-    assert [result.manifest.batch for result in score(str(path))] == ["part1", "part9"]
+    assert [result.manifest.batch for result in score(path)] == ["part1", "part9"]
 
     with get_client(sync_client=True) as client:
         keys = {artifact.key for artifact in client.read_artifacts()}
@@ -54,9 +61,6 @@ def test_a_flow_trains_and_another_scores_with_its_champion(tmp_path: Path) -> N
 
 
 def test_a_wrong_pipeline_fails_at_once_without_retries(tmp_path: Path) -> None:
-    from flowguard.errors import PipelineError
-    from flows.train import train
-
     path = write_project(tmp_path / "project")
     path.write_text(path.read_text().replace("features:", "featurs:"), encoding="utf-8")
     with pytest.raises(PipelineError, match="featurs"):
@@ -64,8 +68,6 @@ def test_a_wrong_pipeline_fails_at_once_without_retries(tmp_path: Path) -> None:
 
 
 def test_deployments_carry_the_schedule_of_the_pipeline_file(tmp_path: Path) -> None:
-    from flows.serve import deployments
-
     path = write_project(tmp_path / "project")
     with path.open("a", encoding="utf-8") as stream:
         stream.write("schedule: {cron: '30 5 * * 1-5', timezone: Europe/Berlin}\n")
@@ -75,4 +77,11 @@ def test_deployments_carry_the_schedule_of_the_pipeline_file(tmp_path: Path) -> 
     assert training.schedules in (None, [])
     assert scoring.parameters == {"pipeline": str(path)}
     assert scoring.entrypoint == "flows.score.score"
-    shutil.rmtree(tmp_path / "project")
+
+
+@pytest.mark.parametrize(
+    ("files", "remedy"), [([], "No pipeline file is named"), (["absent.yaml"], "absent.yaml: there is no such file")]
+)
+def test_serving_says_what_is_missing(files: list[str], remedy: str) -> None:
+    with pytest.raises(InputError, match=remedy):
+        offer(files)
