@@ -70,7 +70,7 @@ class Calibration:
     ) -> Calibration:
         """Held-out records: log-probability and log-density parts, pattern and unit (day, entity), each (n,).
 
-        `score` chooses the method; by default -log_likelihood with one pattern, otherwise mixed. With
+        `score` chooses the method; by default -log_likelihood where all have one pattern and one mass, else mixed. With
         -log_likelihood all records are the conformal reference; otherwise `reference_half` says which half
         gives the tail ranks and which the p-values. `terms` (n, columns) are each column's log densities,
         which `largest` needs. Raises `CalibrationError` when the records cannot support the rate,
@@ -82,7 +82,9 @@ class Calibration:
             raise ValueError(f"{len(mass)} records but {len(keys)} units")
         policy = FalseAlarmRate(false_alarm_rate)
         distinct, counts = np.unique(names, return_counts=True)
-        method: Method = score if score != "default" else "log_likelihood" if len(distinct) == 1 else "mixed"
+        # Where nothing discrete varies, the densities compare as they are.
+        plain = len(distinct) == 1 and mass.min() == mass.max()
+        method: Method = score if score != "default" else "log_likelihood" if plain else "mixed"
         conformal_rows = np.ones(len(mass), dtype=bool)
         tails: tuple[TailRank, ...] = ()
         if method == "log_likelihood":

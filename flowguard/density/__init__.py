@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from flowguard.density.autoregressive import Autoregressive
 from flowguard.density.bijection import Bijection, Chain
+from flowguard.density.column import Column
 from flowguard.density.continuous import Continuous, StepError, continuous, step_error
 from flowguard.density.coupling import Coupling
+from flowguard.density.discrete import DiscretePart
 from flowguard.density.embedding import ContextEmbedding
 from flowguard.density.ensemble import Ensemble, maf_ensemble
 from flowguard.density.flow import Flow
 from flowguard.density.gaussian import LinearGaussian, gaussian
+from flowguard.density.inputs import Inputs
 from flowguard.density.maf import maf
-from flowguard.density.missing import MissingMask
 from flowguard.density.mixing import Mixing
 from flowguard.density.realnvp import realnvp
 from flowguard.density.record import RecordDensity, RecordTerms
@@ -20,13 +22,15 @@ __all__ = [
     "Autoregressive",
     "Bijection",
     "Chain",
+    "Column",
     "ContextEmbedding",
     "Continuous",
     "Coupling",
+    "DiscretePart",
     "Ensemble",
     "Flow",
+    "Inputs",
     "LinearGaussian",
-    "MissingMask",
     "Mixing",
     "RecordDensity",
     "RecordTerms",

@@ -203,7 +203,7 @@ def step_error(model: nn.Module, *inputs: Any, **named: Any) -> StepError:
     """The solver's error on these records: their log-density with the sealed steps against twice as many.
 
     `model` is whatever holds a continuous flow and is called with `inputs`: a `Flow` (x, context) or a `RecordDensity`
-    (x, observed, context, codes). It is left as it was.
+    (its `Inputs`). It is left as it was.
 
     Errors: TypeError when nothing in it is continuous; ValueError without a record.
 

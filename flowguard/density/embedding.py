@@ -18,6 +18,7 @@ class ContextEmbedding(nn.Module):
     missing, 2.. = known levels. A level's vector is that of "unseen" plus its own, and in training a code is
     replaced by 0 with probability `dropout`: so "unseen" means an average level, and "missing" means the same
     if it never occurred. `out_features` is `width`, or 0 when there is no context at all.
+    Columns listed in `steady` are left as they are, for code 0 says something else there.
     `linear` leaves the nonlinear block out: then the vector is linear in the numbers, up to 30 deviations, and additive
     in the levels.
 
@@ -33,6 +34,7 @@ class ContextEmbedding(nn.Module):
     starts: Tensor
     unseen: Tensor
     known: Tensor
+    rates: Tensor
 
     def __init__(
         self,
@@ -42,6 +44,7 @@ class ContextEmbedding(nn.Module):
         dropout: float = 0.02,
         width: int = 64,
         linear: bool = False,
+        steady: Sequence[int] = (),
     ) -> None:
         super().__init__()
         if any(count < 2 for count in cardinalities):
@@ -57,6 +60,9 @@ class ContextEmbedding(nn.Module):
         own = torch.ones(int(sizes.sum()), 1)
         own[starts] = 0.0
         self.register_buffer("starts", starts, persistent=False)
+        rates = torch.full((len(sizes),), float(dropout))
+        rates[list(steady)] = 0.0
+        self.register_buffer("rates", rates, persistent=False)
         self.register_buffer("unseen", starts.repeat_interleave(sizes), persistent=False)
         self.register_buffer("known", own, persistent=False)
         self.linear = MaskedLinear(torch.ones(width, numeric))
@@ -85,10 +91,11 @@ class ContextEmbedding(nn.Module):
     def _levels_of(self, codes: Tensor) -> Tensor:
         self._check_codes(codes)
         if self.training and self.dropout > 0:
-            lost = torch.rand(codes.shape, device=codes.device) < self.dropout
+            lost = torch.rand(codes.shape, device=codes.device) < self.rates
             codes = codes.masked_fill(lost, 0)
         table = self.levels + self.levels[self.unseen] * self.known
-        return functional.embedding(codes + self.starts, table).sum(1)
+        # Summed as it is read: a thousand columns are never held side by side.
+        return functional.embedding_bag(codes + self.starts, table, mode="sum")
 
     def _check_codes(self, codes: Tensor) -> None:
         # All columns share one table: a code past its column would silently read the next column's levels.

@@ -1,53 +1,38 @@
-"""The density of a whole record: which columns are missing, and the values of those that are not."""
+"""The density of a whole record: its discrete part, and the continuous values beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from flowguard.density.column import VALUE, Column
+from flowguard.density.config import BY_FAMILY, complete_config
 from flowguard.density.continuous import continuous
+from flowguard.density.discrete import DiscretePart, Lattice
 from flowguard.density.embedding import ContextEmbedding
 from flowguard.density.ensemble import Ensemble, maf_ensemble
 from flowguard.density.flow import Flow
 from flowguard.density.gaussian import gaussian
+from flowguard.density.inputs import Inputs
 from flowguard.density.maf import maf
-from flowguard.density.missing import MissingMask
 from flowguard.density.realnvp import realnvp
 from flowguard.density.seeding import seeded
 from flowguard.errors import InputError
-
-REQUIRED: Final = ("features", "numeric", "cardinalities", "maskable", "training_rows")
-COMMON: Final[dict[str, Any]] = {
-    "family": "maf",
-    "embedding_width": 64,
-    "unseen_rate": 0.02,
-    "mask_width": 16,
-    "mask_hidden": [16],
-    "mask_backoff": 0.1,
-    "seed": 0,
-}
-STACK: Final[dict[str, Any]] = {"hidden": [64, 64], "bins": 8, "components": 8}
-BY_FAMILY: Final[dict[str, dict[str, Any]]] = {
-    "maf": STACK | {"transformer": "spline", "order": "single", "orders": 1, "layers": 3},
-    "realnvp": STACK | {"transformer": "affine", "order": "alternate", "mixing": "none", "layers": 6},
-    "gaussian": {},
-    "continuous": {"hidden": [64, 64], "steps": 16, "divergence": "auto", "backward": "direct"},
-}
 
 
 @dataclass(frozen=True)
 class RecordTerms:
     """log p(record | context) and its parts, natural logarithms.
 
-    `log_mass` `(n,)` is log p(mask | context), a probability; `log_density` `(n,)` is log p(x_observed |
-    mask, context), a density; they do not compare, so they are kept apart. `mass_terms` `(n, features)` sum to the
-    first, `density_terms` `(n, features)` and `ensemble` `(n,)` to the second. `ensemble` is what a mixture of K
-    column orders adds to the terms averaged over them, within [-log K, 0]: 0 for one order. `density_terms` is None
-    when the family has no per-column terms.
+    `log_mass` `(n,)` is log P(discrete part | context), a probability; `log_density` `(n,)` is the log density of the
+    continuous values given both; they do not compare, so they are kept apart. `mass_terms` `(n, d)` sum to the first,
+    `density_terms` `(n, d)` and `ensemble` `(n,)` to the second; d counts all features, and one without a density adds
+    0. `ensemble` is what a mixture of K column orders adds to the terms averaged over them, within
+    [-log K, 0]: 0 for one order. `density_terms` is None when the family has no per-column terms.
     """
 
     log_mass: Tensor
@@ -62,176 +47,208 @@ class RecordTerms:
         return self.log_mass + self.log_density
 
 
-def complete_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """`config` with every default written out, in a fixed order.
-
-    Errors: ValueError for an unknown or absent key or an unknown family.
-    """
-    family = config.get("family") or COMMON["family"]
-    if family not in BY_FAMILY:
-        raise ValueError(f"unknown family {family!r}; known: {', '.join(BY_FAMILY)}")
-    defaults = COMMON | BY_FAMILY[family]
-    absent = [key for key in REQUIRED if key not in config]
-    unknown = [key for key in config if key not in defaults and key not in REQUIRED]
-    if absent or unknown:
-        raise ValueError(f"density config: absent keys {absent}, unknown keys {unknown}")
-    # None asks for the default, so that an optional setting can be passed on as it is.
-    given = {key: value for key, value in config.items() if value is not None}
-    full = {key: config[key] for key in REQUIRED} | defaults | given
-    return {key: list(value) if isinstance(value, list | tuple) else value for key, value in full.items()}
-
-
 class RecordDensity(nn.Module):
-    """p(mask | context) p(x_observed | mask, context), exact.
+    """P(discrete part | context) p(continuous values | discrete part, context), exact.
 
-    Missing values are not imputed: the mask of the columns that can be missing joins the context of the flow,
-    and a missing coordinate is held at 0 throughout. Inputs: x `(n, features)` (anything where unobserved),
-    observed bool `(n, features)`, context `(n, numeric)` and codes int64 `(n, categories)`. Floats have the
-    dtype and device of the weights.
+    The discrete part is which features are missing, at an atom, of which level, and the values of integers
+    (`DiscretePart`). Missing values are not imputed: the discrete part joins the context of the flow, and a coordinate
+    that is missing or at an atom is held at 0 throughout. Inputs: see `Inputs`; floats have the dtype and device of the
+    weights. A table without numbers has no flow.
 
     Example:
-        >>> import torch
-        >>> density = RecordDensity.build(
-        ...     dict(features=2, numeric=1, cardinalities=[4], maskable=[1], training_rows=100)
-        ... )
-        >>> observed = torch.tensor([[True, False]])
-        >>> parts = density(torch.zeros(1, 2), observed, torch.zeros(1, 1), torch.tensor([[2]]))
-        >>> parts.density_terms[0, 1].item()
+        >>> number = {"kind": "number", "counts": [90, 10]}
+        >>> density = RecordDensity.build({"columns": [number, number], "numeric": 0, "cardinalities": []})
+        >>> inputs = Inputs.plain(torch.zeros(1, 2))
+        >>> inputs.codes[0, 1] = 1
+        >>> density(inputs).density_terms[0, 1].item()
         0.0
     """
 
     config: dict[str, Any]
-    columns: Tensor
+    numbers: Tensor
+    coded: Tensor
 
     def __init__(
         self,
         embedding: ContextEmbedding,
-        flow: Flow | Ensemble,
-        mask_embedding: ContextEmbedding,
-        mask: MissingMask,
+        flow: Flow | Ensemble | None,
+        discrete_embedding: ContextEmbedding,
+        discrete: DiscretePart,
         config: dict[str, Any],
     ) -> None:
         super().__init__()
         self.embedding, self.flow, self.config = embedding, flow, config
-        self.mask_embedding, self.mask = mask_embedding, mask
-        self.register_buffer("columns", torch.tensor(mask.maskable, dtype=torch.long), persistent=False)
+        self.discrete_embedding, self.discrete = discrete_embedding, discrete
+        self.features = len(discrete.columns)
+        numbers = [i for i, column in enumerate(discrete.columns) if column.kind == "number"]
+        self.register_buffer("numbers", torch.tensor(numbers, dtype=torch.long), persistent=False)
+        self.register_buffer("coded", discrete.coded, persistent=False)
 
     @classmethod
     def build(cls, config: Mapping[str, Any]) -> RecordDensity:
         """A new density as plain JSON describes it; `density.config` is that with its defaults written out.
 
-        Needed: `features`, `numeric`, `cardinalities`, `maskable`, `training_rows`. Defaults: see `COMMON`
-        and `BY_FAMILY` (`order` is the coupling mask of realnvp). Weights depend on `seed` alone.
+        Needed: `columns` (see `Column`), `numeric` and `cardinalities` (of the context). Defaults: see
+        `config.py` (`order` is the coupling mask of realnvp). Weights depend on `seed` alone.
 
-        Errors: ValueError for a config that names no density; InputError for `mixing` where columns can be missing.
+        Errors: ValueError for a config that names no density; InputError for `mixing` where values can be missing.
         """
         full = complete_config(config)
-        seed, features, maskable = full["seed"], full["features"], full["maskable"]
-        if full.get("mixing", "none") != "none" and maskable:
+        seed = full["seed"]
+        columns = [Column.from_dict(column) for column in full["columns"]]
+        features = sum(column.kind == "number" for column in columns)
+        gaps = [column for column in columns if column.kind == "number" and column.live != (VALUE,)]
+        if full.get("mixing", "none") != "none" and gaps:
             raise InputError(
-                f"model.mixing: {full['mixing']!r} needs columns that are never missing, and {len(maskable)} of the "
-                f"{features} features are missing in some training records. Leave `mixing` out."
+                f"model.mixing: {full['mixing']!r} needs columns that always have a continuous value, and {len(gaps)} "
+                f"of the {features} numbers are missing or at an atom in some training records. Leave `mixing` out."
             )
+        integers = sum(column.kind == "integer" for column in columns)
+        coded = [column for column in columns if len(column.live) > 1]
         with seeded(seed):
             embedding = ContextEmbedding(
-                full["numeric"],
-                full["cardinalities"],
+                full["numeric"] + integers,
+                full["cardinalities"] + [len(column.counts) for column in coded],
                 dropout=full["unseen_rate"],
                 width=full["embedding_width"],
                 linear=full["family"] == "gaussian",
+                # Code 0 of a number is that it has a value, so it cannot stand for a level that is not known.
+                steady=[
+                    len(full["cardinalities"]) + place
+                    for place, column in enumerate(coded)
+                    if column.kind != "category"
+                ],
             )
+            learned = coded or integers
             # An embedding of its own: what is missing may be overfitted long before the values are learned, and
             # parts that share no weights can be stopped apart.
-            mask_embedding = ContextEmbedding(
-                full["numeric"] if maskable else 0,
-                full["cardinalities"] if maskable else [],
+            discrete_embedding = ContextEmbedding(
+                full["numeric"] if learned else 0,
+                full["cardinalities"] if learned else [],
                 dropout=full["unseen_rate"],
-                width=full["mask_width"],
+                width=full["discrete_width"],
             )
-            mask = MissingMask(
-                features,
-                maskable,
-                context=mask_embedding.out_features,
-                training_rows=full["training_rows"],
-                hidden=full["mask_hidden"],
-                backoff=full["mask_backoff"],
+            discrete = DiscretePart(
+                columns,
+                context=discrete_embedding.out_features,
+                hidden=full["discrete_hidden"],
+                backoff=full["backoff"],
             )
-        shared = {
-            "context": embedding.out_features + len(maskable),
-            "seed": seed,
-        }
-        own = {key: full[key] for key in BY_FAMILY[full["family"]]}
-        orders = own.pop("orders", 1)
-        flow: Flow | Ensemble
-        if orders != 1:
-            if (order := own.pop("order")) != "single":
-                raise ValueError(f"{orders} orders are an ensemble of order 'single', not {order!r}")
-            flow = maf_ensemble(features, orders=orders, **shared, **own)
-        elif full["family"] == "maf":
-            flow = maf(features, **shared, **own)
-        elif full["family"] == "gaussian":
-            flow = gaussian(features, **shared)
-        elif full["family"] == "continuous":
-            flow = continuous(features, **shared, **own)
-        else:
-            flow = realnvp(features, mask=own.pop("order"), **shared, **own)
-        return cls(embedding, flow, mask_embedding, mask, full)
+        flow = _flow(full, features, context=embedding.out_features) if features else None
+        return cls(embedding, flow, discrete_embedding, discrete, full)
 
     def parts(self) -> dict[str, nn.Module]:
-        """The two densities that share no weights: `mass`, p(mask | context), and `density`, of the values."""
+        """The two densities that share no weights: `mass` of the discrete part, and `density` of the values."""
+        flow = [] if self.flow is None else [self.embedding, self.flow]
         return {
-            "mass": nn.ModuleList([self.mask_embedding, self.mask]),
-            "density": nn.ModuleList([self.embedding, self.flow]),
+            "mass": nn.ModuleList([self.discrete_embedding, self.discrete]),
+            "density": nn.ModuleList(flow),
         }
-
-    @property
-    def features(self) -> int:
-        """Columns of x."""
-        return self.flow.features
 
     @property
     def triangular(self) -> bool:
         """Whether per-column density terms and column quantiles exist."""
-        return self.flow.triangular
+        return self.flow is None or self.flow.triangular
 
     @property
     def orders(self) -> int:
         """How many column orders are mixed; 1 unless the density is an ensemble."""
         return len(self.flow.members) if isinstance(self.flow, Ensemble) else 1
 
-    def forward(self, x: Tensor, observed: Tensor, context: Tensor, codes: Tensor) -> RecordTerms:
-        """Log-probability of the mask and log-density of the observed values, in total and by column."""
-        mass_terms = self.mask.log_prob(observed, self._embedded_for_mask(context, codes))
-        given = self._given(self.embedding(context, codes), observed)
+    def forward(self, inputs: Inputs) -> RecordTerms:
+        """Log-probability of the discrete part and log-density of the values, in total and by column."""
+        mass_terms = self._mass_terms(inputs)
+        log_mass, nothing = mass_terms.sum(-1), mass_terms.new_zeros(len(inputs))
+        if self.flow is None:
+            return RecordTerms(log_mass, nothing, mass_terms, torch.zeros_like(mass_terms), nothing)
+        observed, given = self.observed(inputs.codes), self._given(inputs)
         if not self.triangular:
-            log_density = self.flow.log_prob(x, given, observed=observed)
-            return RecordTerms(mass_terms.sum(-1), log_density, mass_terms, None, torch.zeros_like(log_density))
-        density_terms, ensemble = self.flow.terms_and_ensemble(x, given, observed=observed)
-        return RecordTerms(mass_terms.sum(-1), density_terms.sum(-1) + ensemble, mass_terms, density_terms, ensemble)
+            log_density = self.flow.log_prob(inputs.x, given, observed=observed)
+            return RecordTerms(log_mass, log_density, mass_terms, None, nothing)
+        terms, ensemble = self.flow.terms_and_ensemble(inputs.x, given, observed=observed)
+        density_terms = torch.zeros_like(mass_terms).index_copy(1, self.numbers, terms)
+        return RecordTerms(log_mass, terms.sum(-1) + ensemble, mass_terms, density_terms, ensemble)
 
-    def column_quantile(
-        self, x: Tensor, observed: Tensor, context: Tensor, codes: Tensor, column: int, q: float | Tensor
-    ) -> Tensor:
-        """The q-quantile of one column given the mask, the context and the columns before it, `(n,)`.
+    def observed(self, codes: Tensor) -> Tensor:
+        """Which numbers have a continuous value, bool `(n, m)`."""
+        return codes.index_select(1, self.numbers) == VALUE
 
-        Before it in the order of the model; of several orders, in the one where it comes last. NaN where that column is
-        unobserved. Errors: TypeError when the family has no column order.
+    def code_log_probs(self, inputs: Inputs, column: int) -> Tensor:
+        """log p of every code of one feature given the features before it and the context, `(n, codes)`."""
+        return self.discrete.code_log_probs(
+            inputs.codes, inputs.lower, inputs.log_width, self._context(inputs), column=column
+        )
+
+    def column_quantile(self, inputs: Inputs, column: int, q: float | Tensor) -> Tensor:
+        """The q-quantile of one number or integer given the discrete part, the context and what comes before, `(n,)`.
+
+        On the axis of the density. The column counts as having a value, whatever its code. Before it: in the order of
+        the model; of several orders, in the one where it comes last. Errors: TypeError for a category, or when the
+        family has no column order.
         """
-        given = self._given(self.embedding(context, codes), observed)
-        return self.flow.column_quantile(x, column, q, given, observed=observed)
+        codes = inputs.codes.clone()
+        codes[:, column] = VALUE
+        inputs = replace(inputs, codes=codes)
+        kind = self.discrete.columns[column].kind
+        if kind == "integer":
+            return self.discrete.quantile(
+                inputs.codes, inputs.lower, inputs.log_width, self._context(inputs), column=column, q=q
+            )
+        if kind != "number" or self.flow is None:
+            raise TypeError(f"feature {column} is a {kind}: it has probabilities, not quantiles")
+        place = int((self.numbers == column).nonzero().item())
+        return self.flow.column_quantile(inputs.x, place, q, self._given(inputs), observed=self.observed(inputs.codes))
 
-    def sample(self, context: Tensor, codes: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """One record per row of the context: x (0 where unobserved) and observed, both `(n, features)`."""
+    def sample(
+        self,
+        context: Tensor,
+        levels: Tensor,
+        *,
+        lattice: Lattice | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Inputs:
+        """One record per row of the context; `lattice` as in `DiscretePart.sample`, for integers alone."""
+        nowhere = context.new_zeros(len(context), len(self.numbers))
         with torch.no_grad():
-            observed = self.mask.sample(self._embedded_for_mask(context, codes), generator=generator)
-            given = self._given(self.embedding(context, codes), observed)
-            x = self.flow.sample(len(observed), given, observed=observed, generator=generator)
-        return x, observed
+            known = self.discrete_embedding(context, levels) if self.discrete.usual is not None else context[:, :0]
+            codes, lower, log_width = self.discrete.sample(known, lattice=lattice, generator=generator)
+            drawn = Inputs(nowhere, codes, lower, log_width, context, levels)
+            if self.flow is None:
+                return drawn
+            observed = self.observed(codes)
+            x = self.flow.sample(len(codes), self._given(drawn), observed=observed, generator=generator)
+        return replace(drawn, x=x)
 
-    def _embedded_for_mask(self, context: Tensor, codes: Tensor) -> Tensor:
-        """What the mask is conditioned on; nothing where no column can be missing."""
-        return self.mask_embedding(context, codes) if self.mask.maskable else context[:, :0]
+    def _mass_terms(self, inputs: Inputs) -> Tensor:
+        return self.discrete.terms(inputs.codes, inputs.lower, inputs.log_width, self._context(inputs))
 
-    def _given(self, embedded: Tensor, observed: Tensor) -> Tensor:
-        """What the flow is conditioned on: the embedded context and the mask of the maskable columns."""
-        return torch.cat((embedded, observed.index_select(1, self.columns).to(embedded.dtype)), -1)
+    def _context(self, inputs: Inputs) -> Tensor:
+        """What the discrete part is conditioned on; nothing where nothing in it varies."""
+        if self.discrete.usual is None:
+            return inputs.context[:, :0]
+        return self.discrete_embedding(inputs.context, inputs.levels)
+
+    def _given(self, inputs: Inputs) -> Tensor:
+        """What the flow is conditioned on: the context and the discrete part, embedded."""
+        valued = inputs.codes.index_select(1, self.discrete.whole) == VALUE
+        numeric = torch.cat((inputs.context, inputs.lower.masked_fill(~valued, 0.0)), -1)
+        levels = torch.cat((inputs.levels, inputs.codes.index_select(1, self.coded)), -1)
+        return self.embedding(numeric, levels)
+
+
+def _flow(full: Mapping[str, Any], features: int, *, context: int) -> Flow | Ensemble:
+    """The density of the continuous values that a complete config describes."""
+    own = {key: full[key] for key in BY_FAMILY[full["family"]]}
+    shared = {"context": context, "seed": full["seed"]}
+    orders = own.pop("orders", 1)
+    if orders != 1:
+        if (order := own.pop("order")) != "single":
+            raise ValueError(f"{orders} orders are an ensemble of order 'single', not {order!r}")
+        return maf_ensemble(features, orders=orders, **shared, **own)
+    if full["family"] == "maf":
+        return maf(features, **shared, **own)
+    if full["family"] == "gaussian":
+        return gaussian(features, **shared)
+    if full["family"] == "continuous":
+        return continuous(features, **shared, **own)
+    return realnvp(features, mask=own.pop("order"), **shared, **own)

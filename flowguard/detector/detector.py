@@ -11,16 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import torch
 
 from flowguard.calibration import Calibration
 from flowguard.density import RecordDensity
-from flowguard.detector.evaluate import Evaluation, evaluate, refusals, sealed_threads
+from flowguard.detector.evaluate import Evaluation, evaluate, inputs_of, refusals, sealed_threads
 from flowguard.encoding import Encoded, Encoder
-from flowguard.encoding.number import read_numbers
 from flowguard.errors import CalibrationError
 from flowguard.explain import Baseline, Reason, reasons_for
-from flowguard.explain.ranges import Inputs, ranges_of
+from flowguard.explain.named import named
+from flowguard.explain.ranges import ranges_of
 from flowguard.tables import record_ids
 from flowguard.tables.arrow import conform
 
@@ -172,10 +171,16 @@ class Detector:
         # The part of several column orders belongs to no column, so it is no reason; it is the last where it exists.
         columns = len(self.encoder.feature_names)
         # The values as they were delivered: decoding the encoded ones would add rounding.
-        raw = batch.take(pa.array(rows))
-        values = np.column_stack([read_numbers(raw.column(name), column=name) for name in self.encoder.feature_names])
-        values[~part.observed] = np.nan
-        inputs = Inputs(*(torch.from_numpy(a) for a in (part.x, part.observed, part.context, part.codes)))
+        raw = {
+            feature.name: batch.column(feature.column).take(pa.array(rows)).to_pylist()
+            for feature in self.encoder.features
+        }
+        values = np.column_stack([_plain(raw[feature.name], feature.kind) for feature in self.encoder.features])
+        inputs = inputs_of(part)
+        # How probable it is that a value is there; an integer's mass also holds that of the value itself.
+        present = evaluation.mass_terms[rows].copy()
+        whole = list(encoded.integers)
+        present[:, whole] = np.where(part.codes[:, whole] == 0, 0.0, present[:, whole])
         with sealed_threads(self.engine.threads):
             return reasons_for(
                 record_ids,
@@ -183,8 +188,9 @@ class Detector:
                 shares=shares[:, :columns],
                 terms=terms[rows, :columns],
                 values=values,
-                mass_terms=evaluation.mass_terms[rows],
+                mass_terms=present,
                 expected=ranges_of(self.density, self.encoder, inputs, level=level),
+                named=named(self.density, self.encoder, inputs, raw, self.units),
                 units=self.units,
                 redact=self.redact,
                 top=top,
@@ -204,8 +210,9 @@ class Detector:
 
     @property
     def measure_id(self) -> str:
-        """Names the reference measure; likelihoods of versions compare only when it is the same."""
-        measure = [[name, "number"] for name in self.encoder.feature_names]
+        """Names the reference measure (kinds, atoms, lattices, levels); likelihoods compare only under the same one."""
+        told = (feature.to_dict() for feature in self.encoder.features)
+        measure = [[one.get(key) for key in ("name", "kind", "atoms", "lattice", "levels")] for one in told]
         return hashlib.sha256(json.dumps(measure, ensure_ascii=False).encode()).hexdigest()[:16]
 
     def input_schema(self) -> list[tuple[str, str]]:
@@ -225,3 +232,10 @@ class Detector:
                 "This detector has no calibration yet: run `flowguard train` (or calibrate it) first."
             )
         return self.baseline
+
+
+def _plain(values: Sequence[Any], kind: str) -> np.ndarray:
+    """Delivered values as numbers, NaN where there is none: of a category always."""
+    if kind == "category":
+        return np.full(len(values), np.nan)
+    return np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)

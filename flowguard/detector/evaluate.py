@@ -7,14 +7,14 @@ on a fixed number of threads and in float64: a record's numbers depend on the re
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from flowguard.density import RecordDensity
+from flowguard.density import Inputs, RecordDensity
 from flowguard.encoding import Encoded
 
 # Vectorised loops take so many rows at a time, and compute what is left over by other functions with other last bits.
@@ -27,7 +27,7 @@ class Evaluation:
 
     `mass_terms` and `density_terms` have shape (n, features); `density_terms` is None when the family has no exact
     terms by column. `ensemble` is what a mixture of several column orders adds to the sum of its density terms, shape
-    (n,), None for one order. `pattern` writes which features were observed, one digit a feature ("110").
+    (n,), None for one order. `pattern` says of each feature what it was, one digit each: see `pattern_of`.
     """
 
     log_mass: np.ndarray
@@ -56,7 +56,8 @@ class Evaluation:
 
 def evaluate(density: RecordDensity, encoded: Encoded, *, tile: int, threads: int) -> Evaluation:
     """The exact log-likelihood of every encoded record, its parts and its terms by feature."""
-    n, d = encoded.x.shape
+    n, d = encoded.codes.shape
+    numbers = list(encoded.numbers)
     mass_terms = np.zeros((n, d))
     network_density = np.zeros(n)
     density_terms = np.zeros((n, d)) if density.triangular else None
@@ -64,7 +65,7 @@ def evaluate(density: RecordDensity, encoded: Encoded, *, tile: int, threads: in
     with sealed_threads(threads), torch.inference_mode():
         density.eval()
         for rows, inputs in tiles(encoded, tile):
-            terms = density(*inputs)
+            terms = density(inputs)
             size = rows.stop - rows.start
             mass_terms[rows] = terms.mass_terms[:size].double().numpy()
             network_density[rows] = terms.log_density[:size].double().numpy()
@@ -73,11 +74,11 @@ def evaluate(density: RecordDensity, encoded: Encoded, *, tile: int, threads: in
             if ensemble is not None:
                 ensemble[rows] = terms.ensemble[:size].double().numpy()
     if density_terms is not None:
-        density_terms += encoded.log_det
+        density_terms[:, numbers] += encoded.log_det
         log_density = density_terms.sum(axis=1) + (0.0 if ensemble is None else ensemble)
     else:
         log_density = network_density + encoded.log_det.sum(axis=1)
-    pattern = pattern_of(encoded.observed)
+    pattern = pattern_of(encoded.codes, numbers)
     return Evaluation(mass_terms.sum(axis=1), log_density, mass_terms, density_terms, pattern, ensemble)
 
 
@@ -95,31 +96,43 @@ def refusals(encoded: Encoded, evaluation: Evaluation) -> list[str | None]:
     ]
 
 
-def tiles(encoded: Encoded, tile: int) -> Iterator[tuple[slice, tuple[torch.Tensor, ...]]]:
-    """The records `tile` at a time, filled up to a whole number of `ROWS` with records in which nothing is observed."""
-    n = len(encoded.x)
+def tiles(encoded: Encoded, tile: int) -> Iterator[tuple[slice, Inputs]]:
+    """The records `tile` at a time, filled up to a whole number of `ROWS` with blank ones."""
+    n = len(encoded)
     full = -(-tile // ROWS) * ROWS
     for start in range(0, n, tile):
         stop = min(n, start + tile)
-        arrays = (encoded.x, encoded.observed, encoded.context, encoded.codes)
-        yield slice(start, stop), tuple(_padded(array[start:stop], full) for array in arrays)
+        yield slice(start, stop), inputs_of(encoded, slice(start, stop), rows=full)
 
 
-def _padded(array: np.ndarray, rows: int) -> torch.Tensor:
+def inputs_of(encoded: Encoded, part: slice = slice(None), *, rows: int | None = None) -> Inputs:
+    """What the density reads of encoded records, in float64; `rows` fills them up with blank ones."""
+    names = ("x", "codes", "lower", "log_width", "context", "levels")
+    arrays = {name: getattr(encoded, name)[part] for name in names}
+    if rows is not None:
+        arrays = {name: _padded(array, rows) for name, array in arrays.items()}
+    return Inputs(**{name: torch.from_numpy(array) for name, array in arrays.items()})
+
+
+def _padded(array: np.ndarray, rows: int) -> np.ndarray:
     padded = np.zeros((rows, array.shape[1]), dtype=array.dtype)
     padded[: len(array)] = array
-    return torch.from_numpy(padded)
+    return padded
 
 
-def pattern_of(observed: np.ndarray) -> np.ndarray:
-    """Which features of each record are observed, as text of one digit a feature.
+def pattern_of(codes: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
+    """What each feature of a record was, as text of one digit a feature; records of one pattern share a measure.
 
-    >>> pattern_of(np.array([[True, False], [True, True]])).tolist()
-    ['10', '11']
+    1: a continuous value, 0: a number that is missing, 2: a number at an atom, or a feature that never has a density.
+
+    >>> pattern_of(np.array([[0, 3], [1, 3], [2, 1]]), [0]).tolist()
+    ['12', '02', '22']
     """
-    n, d = observed.shape
-    digits = np.ascontiguousarray(observed.astype(np.uint8) + ord("0"))
-    return digits.view(f"S{d}").reshape(n).astype(str)
+    n, d = codes.shape
+    digits = np.full((n, d), ord("2"), dtype=np.uint8)
+    named = codes[:, numbers]
+    digits[:, numbers] = ord("0") + np.where(named == 0, 1, np.where(named == 1, 0, 2))
+    return np.ascontiguousarray(digits).view(f"S{d}").reshape(n).astype(str)
 
 
 @contextmanager

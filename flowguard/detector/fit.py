@@ -14,8 +14,8 @@ import torch
 from flowguard.calibration import Calibration, RateCheck
 from flowguard.density import RecordDensity
 from flowguard.detector.detector import Detector, Engine
-from flowguard.detector.evaluate import refusals, sealed_threads
-from flowguard.encoding import ContextSettings, Encoded, Encoder, NumberSettings
+from flowguard.detector.evaluate import inputs_of, refusals, sealed_threads
+from flowguard.encoding import ContextSettings, Encoded, Encoder, FeatureSettings
 from flowguard.errors import CalibrationError
 from flowguard.explain import Baseline
 from flowguard.training import Epoch, Records, TrainingResult, TrainingSettings, train
@@ -30,7 +30,7 @@ Part = Callable[[], Iterable[pa.RecordBatch]]
 class Columns:
     """What the columns mean to the model."""
 
-    features: Mapping[str, NumberSettings]
+    features: Mapping[str, FeatureSettings]
     context: Mapping[str, ContextSettings]
     types: Mapping[str, str]
     key: Sequence[str] = ()
@@ -65,11 +65,9 @@ def fit(
     density = RecordDensity.build(
         {
             **architecture,
-            "features": len(encoder.feature_names),
+            "columns": encoder.density_columns(),
             "numeric": encoder.context_width,
             "cardinalities": list(encoder.cardinalities),
-            "maskable": [i for i, name in enumerate(encoder.feature_names) if encoder.missing_counts[name]],
-            "training_rows": encoder.rows,
             "seed": settings.seed,
         }
     )
@@ -199,11 +197,5 @@ def check_hold_out(detector: Detector, holdout: Held) -> RateCheck:
 
 def _records(encoded: Encoded) -> Records:
     usable = np.flatnonzero([reason is None for reason in encoded.refused])
-    part = encoded if len(usable) == len(encoded.x) else encoded.take(usable)
-    return Records(
-        x=torch.from_numpy(part.x.astype(np.float32)),
-        observed=torch.from_numpy(part.observed),
-        context=torch.from_numpy(part.context.astype(np.float32)),
-        codes=torch.from_numpy(part.codes),
-        log_det=torch.from_numpy(part.log_det.sum(axis=1)),
-    )
+    part = encoded if len(usable) == len(encoded) else encoded.take(usable)
+    return Records(inputs_of(part).to(torch.float32), torch.from_numpy(part.log_det.sum(axis=1)))

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from flowguard.encoding.encoded import Encoded
 from flowguard.encoding.encoder import Encoder
-from flowguard.encoding.settings import ContextSettings, NumberSettings
+from flowguard.encoding.settings import ContextSettings, FeatureSettings
 
-__all__ = ["ContextSettings", "Encoded", "Encoder", "NumberSettings"]
+__all__ = ["ContextSettings", "Encoded", "Encoder", "FeatureSettings"]

@@ -68,7 +68,8 @@ def _level(value: Any) -> Level | None:
     number = float(value)
     if math.isnan(number):
         return None
-    return int(number) if number.is_integer() else number
+    # Equal numbers are one key of a dict whatever their type; a whole one reads better without its point.
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,10 +91,16 @@ class Category:
 
     def codes(self, array: pa.Array) -> NDArray[np.int64]:
         """Each row's code: 0 unseen, 1 missing, 2.. the levels."""
+        return self.read(array)[0]
+
+    def read(self, array: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
+        """Each row's code, and which rows are infinite numbers (unseen ones), None for none."""
         values, indices = read_levels(array, column=self.column, expected=self.family)
         known = self._codes
         table = [MISSING if value is None else known.get(value, UNSEEN) for value in values]
-        return np.array([*table, MISSING], dtype=np.int64)[indices]  # index -1 is the last one
+        codes = np.array([*table, MISSING], dtype=np.int64)[indices]  # index -1 is the last one
+        odd = np.array([*map(is_infinite, values), False])
+        return codes, odd[indices] if odd.any() else None
 
     def to_dict(self) -> dict[str, Any]:
         return {"column": self.column, "family": self.family, "levels": list(self.levels)}
@@ -110,10 +117,14 @@ class CategoryFit:
         self.name = name
         self.column = column
         self.missing = 0
+        self.infinite = 0
+        self.observed = 0
+        """Rows with a level, which missing and infinite ones have not."""
         self._max_levels = max_levels
         self._family: str | None = None
         self._counts: Counter[Level] = Counter()
         self._forgot = False
+        self._forgotten_once = 0
 
     def update(self, array: pa.Array) -> None:
         values, indices = read_levels(array, column=self.column, expected=self._family)
@@ -125,29 +136,50 @@ class CategoryFit:
         for value, count in zip(values, counts.tolist(), strict=False):
             if value is None:
                 self.missing += count
-            elif count and not (isinstance(value, float) and math.isinf(value)):
+            elif is_infinite(value):
+                self.infinite += count
+            elif count:
+                self.observed += count
                 self._counts[value] += count
         if len(self._counts) > TRACKED:
-            self._counts = Counter(dict(_by_frequency(self._counts)[: TRACKED // 2]))
+            ranked = _by_frequency(self._counts)
+            self._forgotten_once += sum(count == 1 for _, count in ranked[TRACKED // 2 :])
+            self._counts = Counter(dict(ranked[: TRACKED // 2]))
             self._forgot = True
 
-    def category(self, notices: list[str]) -> Category | None:
-        """The fitted column; None, with a notice, where it tells records apart in no way."""
-        ranked = _by_frequency(self._counts)
-        if not ranked:
-            notices.append(f"context {self.name} was dropped: it has no value in any record")
+    @property
+    def once(self) -> int:
+        """Levels that occurred exactly once; a level forgotten while it had occurred once is taken for one of them."""
+        return self._forgotten_once + sum(count == 1 for count in self._counts.values())
+
+    def ranked(self) -> list[tuple[Level, int]]:
+        """At most `max_levels` levels and how often each occurred, the commonest first."""
+        return _by_frequency(self._counts)[: self._max_levels]
+
+    def learned(self, what: str, notices: list[str]) -> Category | None:
+        """The fitted column; None, with a notice, where it has no value. `what` it is, for the notices."""
+        if not self._counts:
+            notices.append(f"{what} {self.name} was dropped: it has no value in any record")
             return None
-        if len(ranked) == 1 and not self.missing:
-            notices.append(f"context {self.name} was dropped: it has one value in every record")
-            return None
-        if len(ranked) > self._max_levels:
+        if len(self._counts) > self._max_levels:
             notices.append(
-                f"context {self.name} has {'more than ' if self._forgot else ''}{len(ranked):,} levels; "
+                f"{what} {self.name} has {'more than ' if self._forgot else ''}{len(self._counts):,} levels; "
                 f"the commonest {self._max_levels:,} are told apart, the others count as unseen"
             )
         if self._family is None:
             raise SchemaError(f"column {self.column!r} has levels of no known type")
-        return Category(self.column, self._family, tuple(level for level, _ in ranked[: self._max_levels]))
+        return Category(self.column, self._family, tuple(level for level, _ in self.ranked()))
+
+    def category(self, notices: list[str]) -> Category | None:
+        """The fitted context column; None, with a notice, where it tells records apart in no way."""
+        if len(self._counts) == 1 and not self.missing:
+            notices.append(f"context {self.name} was dropped: it has one value in every record")
+            return None
+        return self.learned("context", notices)
+
+
+def is_infinite(value: Level | None) -> bool:
+    return isinstance(value, float) and math.isinf(value)
 
 
 def _by_frequency(counts: Counter[Level]) -> list[tuple[Level, int]]:

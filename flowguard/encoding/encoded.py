@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,32 +13,48 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Encoded:
-    """n records as the density reads them: d features, c numeric context columns, k categorical ones.
+    """n records as the density reads them: d features, of which m are numbers, j integers and the rest categories.
 
-    `x` (n, d) float64, 0 where missing; `observed` (n, d) bool; `log_det` (n, d) float64, log |d encoded / d
-    raw|, 0 where missing; `context` (n, c) float64; `codes` (n, k) int64: 0 unseen, 1 missing, 2.. levels.
-    `refused` says of each record why it cannot be scored, else None; the infinite value of a refused record
-    is held as a missing one.
+    `codes` (n, d) int64: of a number 0 continuous, 1 missing, 2.. atoms; of an integer 0 a point of its lattice, 1
+    missing, 2 off the lattice; of a category 0 unseen, 1 missing, 2.. levels.
+    `x` (n, m) float64 is the encoded continuous value, `log_det` (n, m) its log |d encoded / d raw|; `lower` and
+    `log_width` (n, j) are g(v - h/2) and log(g(v + h/2) - g(v - h/2)) of an integer v with lattice step h and front g;
+    all four are 0 where the feature's code is not 0.
+    `context` (n, c) float64 and `levels` (n, k) int64 are the numeric and categorical context columns.
+    `refused` says of each record why it cannot be scored, else None; the infinite value of a refused record is held as
+    a missing one. `numbers` and `integers` are the places of these features among the d, ascending.
     """
 
     x: Array
-    observed: NDArray[np.bool_]
+    codes: NDArray[np.int64]
+    lower: Array
+    log_width: Array
     log_det: Array
     context: Array
-    codes: NDArray[np.int64]
+    levels: NDArray[np.int64]
     refused: list[str | None]
+    numbers: tuple[int, ...]
+    integers: tuple[int, ...]
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.codes)
+
+    @property
+    def observed(self) -> NDArray[np.bool_]:
+        """Which numbers have a continuous value, shape (n, m)."""
+        return self.codes[:, list(self.numbers)] == 0
 
     def take(self, rows: NDArray[np.intp]) -> Encoded:
         """The records at `rows`, in that order."""
-        return Encoded(
+        return replace(
+            self,
             x=self.x[rows],
-            observed=self.observed[rows],
+            codes=self.codes[rows],
+            lower=self.lower[rows],
+            log_width=self.log_width[rows],
             log_det=self.log_det[rows],
             context=self.context[rows],
-            codes=self.codes[rows],
+            levels=self.levels[rows],
             refused=[self.refused[row] for row in rows],
         )
 

@@ -10,26 +10,19 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from flowguard.encoding.category import Category, CategoryFit
+from flowguard.encoding.category import Category, CategoryFit, Level
 from flowguard.encoding.context import NumericContext, NumericFit, numeric_from_dict
 from flowguard.encoding.encoded import Encoded, reasons
-from flowguard.encoding.number import Number, NumberFit, read_numbers
-from flowguard.encoding.settings import ContextSettings, NumberSettings
+from flowguard.encoding.feature import Feature
+from flowguard.encoding.feature_fit import FeatureFit, feature_from_dict
+from flowguard.encoding.integer import IntegerFeature
+from flowguard.encoding.lattice import Lattice
+from flowguard.encoding.settings import ContextSettings, FeatureSettings
 from flowguard.errors import BundleError, InputError, SchemaError, SourceError
 
 Array = NDArray[np.float64]
 
-VERSION = 1
-
-
-@dataclass(frozen=True, eq=False)
-class Feature:
-    """A fitted feature: entry name, raw column, rows in which it was missing at the fit."""
-
-    name: str
-    column: str
-    missing: int
-    number: Number
+VERSION = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,14 +31,14 @@ class Encoder:
 
     >>> table = pa.table({"x": [1.0, 2.0, 4.0, None], "day": ["mon", "tue", "mon", "mon"]})
     >>> encoder = Encoder.fit(
-    ...     {"x": NumberSettings("standard")},
+    ...     {"x": FeatureSettings(front="standard")},
     ...     {"day": ContextSettings("category")},
     ...     table.to_batches(),
     ...     seed=0,
     ... )
     >>> encoded = encoder.encode(table.to_batches()[0])
-    >>> encoded.observed[:, 0].tolist(), encoded.codes[:, 0].tolist()
-    ([True, True, True, False], [2, 3, 2, 2])
+    >>> encoded.codes[:, 0].tolist(), encoded.levels[:, 0].tolist()
+    ([0, 0, 0, 1], [2, 3, 2, 2])
     >>> encoder.decode("x", encoded.x[:3, 0]).round(12).tolist()
     [1.0, 2.0, 4.0]
     """
@@ -98,14 +91,37 @@ class Encoder:
     @property
     def steps(self) -> dict[str, float]:
         """The step of every feature whose values lie on a lattice, in the user's units."""
-        return {item.name: item.number.step for item in self.features if item.number.step is not None}
+        return {item.name: item.step for item in self.features if item.step is not None}
+
+    def density_columns(self) -> list[dict[str, Any]]:
+        """What a density must know of each feature, as plain JSON: kind, counts per code, and of categories `novel`."""
+        return [feature.density_column() for feature in self.features]
+
+    def feature(self, name: str) -> Feature:
+        """The fitted feature; raises `KeyError` when there is none of that name."""
+        for feature in self.features:
+            if feature.name == name:
+                return feature
+        raise KeyError(f"{name} is not a feature of this encoder; it has {', '.join(self.feature_names)}")
+
+    def lattice(self, name: str) -> Lattice | None:
+        """The points that an integer feature can take; None for the other kinds."""
+        feature = self.feature(name)
+        return feature.lattice if isinstance(feature, IntegerFeature) else None
+
+    def level_of(self, name: str, code: int) -> Level | None:
+        """The level of a category's code, the atom of a number's; None for codes that stand for no single value.
+
+        Raises `KeyError` for a feature or a code that it has not.
+        """
+        return self.feature(name).level_of(code)
 
     # -- fit -------------------------------------------------------------------------------------------------
 
     @classmethod
     def fit(
         cls,
-        features: Mapping[str, NumberSettings],
+        features: Mapping[str, FeatureSettings],
         context: Mapping[str, ContextSettings],
         chunks: Iterable[pa.RecordBatch],
         *,
@@ -113,44 +129,33 @@ class Encoder:
     ) -> Encoder:
         """Learn every column in one pass over `chunks`; the result does not depend on how the stream is cut.
 
-        A feature that is constant or never observed is dropped with a notice, so is such a context column.
+        A feature that is never observed is dropped with a notice, so is a context column that is constant or never
+        observed. A feature declared a number that has one or two values is a category, and an integer without a
+        lattice of at most 2^20 steps a number; notices say so.
         Raises `SchemaError` when a column is missing or of another type than its kind, `SourceError` when
         there is no row, `InputError` when no feature is left.
         """
-        numbers = {name: NumberFit(name, seed=seed) for name in features}
+        learning = {name: FeatureFit(name, settings, seed=seed) for name, settings in features.items()}
         contexts: dict[str, NumericFit | CategoryFit] = {}
-        for name, settings in context.items():
-            column = settings.column or name
-            if settings.kind == "category":
-                contexts[name] = CategoryFit(name, column, max_levels=settings.max_levels)
+        for name, given in context.items():
+            column = given.column or name
+            if given.kind == "category":
+                contexts[name] = CategoryFit(name, column, max_levels=given.max_levels)
             else:
-                contexts[name] = NumericFit(name, column, settings, seed=seed)
+                contexts[name] = NumericFit(name, column, given, seed=seed)
         rows = 0
         for chunk in chunks:
             rows += len(chunk)
-            for name, settings_ in features.items():
-                column = settings_.column or name
-                numbers[name].update(read_numbers(_column(chunk, column), column=column))
-            for fit in contexts.values():
+            for fit in (*learning.values(), *contexts.values()):
                 fit.update(_column(chunk, fit.column))
         if not rows:
             raise SourceError("there are no records to learn the columns from")
         notices: list[str] = []
-        fitted = []
-        for name, number in numbers.items():
-            number.finish()
-            if not number.observed:
-                notices.append(f"feature {name} was dropped: it has no value in any record")
-            elif number.constant:
-                notices.append(f"feature {name} was dropped: it has one value in every record")
-            else:
-                column = features[name].column or name
-                learned = number.number(features[name].front, notices)
-                fitted.append(Feature(name, column, number.missing, learned))
+        fitted = [item for item in (fit.feature(notices) for fit in learning.values()) if item is not None]
         if not fitted:
             raise InputError(
                 f"no feature is left to model: {', '.join(features) or 'none is given'}; "
-                "each is constant or never observed in the training records"
+                "none has a value in any training record"
             )
         numeric = [item.context(notices) for item in contexts.values() if isinstance(item, NumericFit)]
         categories = {name: item.category(notices) for name, item in contexts.items() if isinstance(item, CategoryFit)}
@@ -169,26 +174,26 @@ class Encoder:
     def encode(self, batch: pa.RecordBatch, *, dither: np.random.Generator | None = None) -> Encoded:
         """The records of `batch`; a record's numbers do not depend on the others.
 
-        With `dither` (training only) features on a lattice get uniform noise of one step, so that a density
-        does not learn spikes. Raises `SchemaError` when a column is missing or of another type.
+        With `dither` (training only) numbers on a lattice get uniform noise of one step, so that a density does not
+        learn spikes; atoms and integers get none. Raises `SchemaError` when a column is missing or of another type.
         """
-        n, d = len(batch), len(self.features)
-        x, log_det = np.zeros((n, d)), np.zeros((n, d))
-        observed = np.zeros((n, d), dtype=bool)
+        n = len(batch)
+        codes = np.zeros((n, len(self.features)), dtype=np.int64)
         context = np.zeros((n, self.context_width))
-        codes = np.zeros((n, len(self.categories)), dtype=np.int64)
+        levels = np.zeros((n, len(self.categories)), dtype=np.int64)
+        numbers, integers = self._places("number"), self._places("integer")
+        x, log_det = np.zeros((n, len(numbers))), np.zeros((n, len(numbers)))
+        lower, log_width = np.zeros((n, len(integers))), np.zeros((n, len(integers)))
         infinite: list[tuple[str, NDArray[np.bool_]]] = []
         for i, feature in enumerate(self.features):
-            raw = read_numbers(_column(batch, feature.column), column=feature.column)
-            values = feature.number.dithered(raw, dither)
-            finite = np.isfinite(raw)
-            if finite.all():
-                observed[:, i] = True
-                x[:, i], log_det[:, i] = feature.number.front.forward(values)
-                continue
-            observed[:, i] = finite
-            x[finite, i], log_det[finite, i] = feature.number.front.forward(values[finite])
-            infinite.append((f"{feature.column} is infinite", np.isinf(raw)))
+            coded = feature.encode(_column(batch, feature.column), dither)
+            codes[:, i] = coded.codes
+            if i in numbers:
+                x[:, numbers.index(i)], log_det[:, numbers.index(i)] = coded.first, coded.second
+            elif i in integers:
+                lower[:, integers.index(i)], log_width[:, integers.index(i)] = coded.first, coded.second
+            if coded.infinite is not None:
+                infinite.append((f"{feature.column} is infinite", coded.infinite))
         start = 0
         for column in self.numeric:
             out = context[:, start : start + column.width]
@@ -198,15 +203,29 @@ class Encoder:
                 why = "is neither 0 nor 1" if column.kind == "boolean" else "is infinite"
                 infinite.append((f"{column.column} {why}", odd))
         for i, category in enumerate(self.categories):
-            codes[:, i] = category.codes(_column(batch, category.column))
-        return Encoded(x, observed, log_det, context, codes, reasons(infinite, n))
+            levels[:, i] = category.codes(_column(batch, category.column))
+        return Encoded(
+            x=x,
+            codes=codes,
+            lower=lower,
+            log_width=log_width,
+            log_det=log_det,
+            context=context,
+            levels=levels,
+            refused=reasons(infinite, n),
+            numbers=numbers,
+            integers=integers,
+        )
 
     def decode(self, name: str, x: Array) -> Array:
-        """A feature's encoded values in the user's units, same shape; never infinite (`Front.inverse`)."""
-        for feature in self.features:
-            if feature.name == name:
-                return feature.number.front.inverse(np.asarray(x, dtype=np.float64))
-        raise KeyError(f"{name} is not a feature of this encoder; it has {', '.join(self.feature_names)}")
+        """A feature's encoded values in the user's units, same shape; never infinite (`Front.inverse`).
+
+        An integer's are rounded to its lattice. Raises `KeyError` for a category, which has none.
+        """
+        return self.feature(name).decode(np.asarray(x, dtype=np.float64))
+
+    def _places(self, kind: str) -> tuple[int, ...]:
+        return tuple(i for i, feature in enumerate(self.features) if feature.kind == kind)
 
     # -- on disk ---------------------------------------------------------------------------------------------
 
@@ -215,10 +234,7 @@ class Encoder:
         return {
             "version": VERSION,
             "rows": self.rows,
-            "features": [
-                {"name": item.name, "column": item.column, "missing": item.missing, **item.number.to_dict()}
-                for item in self.features
-            ],
+            "features": [item.to_dict() for item in self.features],
             "numeric": [item.to_dict() for item in self.numeric],
             "categories": [
                 {"name": name, **item.to_dict()}
@@ -233,10 +249,7 @@ class Encoder:
         if state.get("version") != VERSION:
             raise BundleError(f"the encoder has layout {state.get('version')!r}; this flowguard reads {VERSION}")
         return cls(
-            features=[
-                Feature(item["name"], item["column"], item["missing"], Number.from_dict(item))
-                for item in state["features"]
-            ],
+            features=[feature_from_dict(item) for item in state["features"]],
             numeric=[numeric_from_dict(item) for item in state["numeric"]],
             categories=[Category.from_dict(item) for item in state["categories"]],
             category_names=[item["name"] for item in state["categories"]],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from flowguard.encoding.atoms import atom_places
 from flowguard.encoding.front import Front, Line, quantile_front, robust_front, standard_front
-from flowguard.encoding.lattice import find_step
-from flowguard.encoding.summary import Moments, Sample
+from flowguard.encoding.lattice import Lattice, find_step
+from flowguard.encoding.summary import Few, Moments, Sample
 from flowguard.errors import SchemaError
 
 Array = NDArray[np.float64]
@@ -82,6 +85,7 @@ class NumberFit:
         self.infinite = 0
         self._moments = Moments()
         self._sample = Sample(name, seed=seed)
+        self._few = Few()
         self._seed = seed
 
     def update(self, values: Array) -> None:
@@ -93,6 +97,7 @@ class NumberFit:
             values = values[finite]
         self._moments.update(values)
         self._sample.update(values)
+        self._few.update(values)
 
     @property
     def observed(self) -> int:
@@ -104,34 +109,73 @@ class NumberFit:
         """Whether every observed value is the same; call `finish` first."""
         return not self._moments.low < self._moments.high
 
+    @property
+    def few(self) -> dict[float, int] | None:
+        """The values and how often each occurred, where there are at most two in the whole stream; else None."""
+        return self._few.counts
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Least and greatest value of the whole stream; call `finish` first."""
+        return self._moments.low, self._moments.high
+
     def finish(self) -> None:
         self._moments.finish()
 
-    def number(self, front: str, notices: list[str]) -> Number:
-        """The fitted column; a front that the values do not bear is replaced, and `notices` says so."""
+    def sample(self) -> Array:
+        """The bounded sample, sorted."""
+        return self._sample.sorted()
+
+    def number(self, front: str, notices: list[str], *, atoms: Sequence[float] = ()) -> Number:
+        """The column without its `atoms`; a front that the values do not bear is replaced, and `notices` says so.
+
+        Step and front are those of the sampled values that are no atoms. Where these are fewer than two distinct
+        ones (one odd row in a million), the least and the greatest value of the whole stream join them, atoms or
+        not, so that the front spans what there is. The standard front takes mean and deviation from the whole stream
+        where there are no atoms, else from the same sampled values.
+        """
         moments = self._moments
-        sample = self._sample.sorted()
-        if sample[0] == sample[-1]:
-            # All but a few rows are tied: the sample missed the others, the range did not.
+        sample = self.sample()
+        if atoms:
+            sample = sample[atom_places(sample, atoms) < 0]
+        if not len(sample) or sample[0] == sample[-1]:
             sample = np.sort(np.append(sample, [moments.low, moments.high]))
+        mean, deviation = moments.mean, moments.deviation
+        if atoms:
+            with np.errstate(over="ignore", invalid="ignore"):
+                mean, deviation = float(sample.mean()), float(sample.std())
         step = find_step(sample)
-        chosen: Front | None = None
-        if front == "quantile":
-            chosen = quantile_front(self._spread(sample, step))
-        if front == "standard" or (front == "quantile" and chosen is None):
-            chosen = standard_front(moments.mean, moments.deviation)
-        if chosen is None:
-            chosen = robust_front(sample)
-        if chosen.kind != front:
-            why = "too few distinct values" if chosen.kind == "standard" else "its variance leaves the range of numbers"
-            notices.append(f"{self.name}: the {front} front was replaced by the {chosen.kind} one ({why})")
-        return Number(chosen, step)
+        return Number(self._front(front, notices, sample=sample, step=step, moments=(mean, deviation)), step)
+
+    def on_lattice(self, front: str, notices: list[str], *, lattice: Lattice) -> Front:
+        """The front of an integer: of its values on the lattice, each spread over its step."""
+        sample = self.sample()
+        sample = sample[lattice.holds(sample)]
+        deviation = math.hypot(self._moments.deviation, lattice.step / math.sqrt(12))
+        spread = self._spread(sample, lattice.step)
+        return self._front(front, notices, sample=spread, step=None, moments=(self._moments.mean, deviation))
 
     def line(self, notices: list[str]) -> Front:
         """The standard front, for a column that is conditioned on; a constant one lies at 0."""
         if self.constant:
             return Front("standard", Line(self._moments.low, 1.0))
         return self.number("standard", notices).front
+
+    def _front(
+        self, front: str, notices: list[str], *, sample: Array, step: float | None, moments: tuple[float, float]
+    ) -> Front:
+        """The front of a sorted sample, whose mean and deviation are `moments`; another where it bears no such one."""
+        chosen: Front | None = None
+        if front == "quantile":
+            chosen = quantile_front(self._spread(sample, step))
+        if front == "standard" or (front == "quantile" and chosen is None):
+            chosen = standard_front(*moments)
+        if chosen is None:
+            chosen = robust_front(sample)
+        if chosen.kind != front:
+            why = "too few distinct values" if chosen.kind == "standard" else "its variance leaves the range of numbers"
+            notices.append(f"{self.name}: the {front} front was replaced by the {chosen.kind} one ({why})")
+        return chosen
 
     def _spread(self, sample: Array, step: float | None) -> Array:
         """The sample with ties spread over their lattice step, as training sees them."""

@@ -8,20 +8,36 @@ from typing import Literal, get_args
 from flowguard.errors import InputError
 
 FrontKind = Literal["standard", "robust", "quantile"]
+FeatureKind = Literal["number", "integer", "category"]
 ContextKind = Literal["number", "integer", "boolean", "category", "cyclic"]
 CALENDAR = ("day", "week", "year")
 
 
 @dataclass(frozen=True)
-class NumberSettings:
-    """A feature: a number whose density is modelled. `column` is the raw column when it has another name."""
+class FeatureSettings:
+    """A column whose density or probability is modelled. `column` is the raw column when it has another name.
 
+    `front` is for numbers and integers; `atoms`, for numbers, gives values that repeat far more often than their
+    neighbours a probability of their own; `max_levels`, for categories, tells the commonest so many apart. A boolean
+    is a category.
+
+    >>> FeatureSettings("category", column="carrier").max_levels
+    1000
+    """
+
+    kind: FeatureKind = "number"
     front: FrontKind = "quantile"
     column: str | None = None
+    atoms: bool = True
+    max_levels: int = 1000
 
     def __post_init__(self) -> None:
+        if self.kind not in get_args(FeatureKind):
+            raise InputError(f"kind is {self.kind!r}; expected one of {', '.join(get_args(FeatureKind))}")
         if self.front not in get_args(FrontKind):
             raise InputError(f"front is {self.front!r}; expected one of {', '.join(get_args(FrontKind))}")
+        if self.max_levels < 1:
+            raise InputError(f"max_levels is {self.max_levels}; expected at least 1")
 
 
 @dataclass(frozen=True)

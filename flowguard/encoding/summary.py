@@ -102,3 +102,29 @@ class Sample:
             keys, values = keys[kept], values[kept]
             self._bar = float(keys.max())
         self._keys, self._values, self._held = [keys], [values], len(keys)
+
+
+class Few:
+    """Exact counts of the values of a stream of finite numbers, for as long as there are at most two of them.
+
+    A sample may miss a value that occurs once in a million rows; this does not. -0.0 counts as 0.0.
+    """
+
+    MOST = 2
+
+    def __init__(self) -> None:
+        self._counts: dict[float, int] | None = {}
+
+    def update(self, values: Array) -> None:
+        if self._counts is None:
+            return
+        found, counts = np.unique(values, return_counts=True)
+        for value, count in zip((found[: self.MOST + 1] + 0.0).tolist(), counts.tolist(), strict=False):
+            self._counts[value] = self._counts.get(value, 0) + count
+        if len(self._counts) > self.MOST:
+            self._counts = None
+
+    @property
+    def counts(self) -> dict[float, int] | None:
+        """How often each value occurred, ascending by value; None when there were more than two values."""
+        return None if self._counts is None else dict(sorted(self._counts.items()))

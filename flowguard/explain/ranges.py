@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from flowguard.density import RecordDensity
+    from flowguard.density import Inputs, RecordDensity
 
 Range = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -25,21 +24,6 @@ class Decoder(Protocol):
     def decode(self, name: str, x: NDArray[np.float64]) -> NDArray[np.float64]: ...
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """The tensors a density reads, one row per record; `take` picks records."""
-
-    x: torch.Tensor
-    observed: torch.Tensor
-    context: torch.Tensor
-    codes: torch.Tensor
-
-    def take(self, rows: NDArray[np.intp]) -> Inputs:
-        """The same four tensors for `rows` alone, in that order."""
-        index = torch.as_tensor(rows, dtype=torch.long, device=self.x.device)
-        return Inputs(self.x[index], self.observed[index], self.context[index], self.codes[index])
-
-
 def expected_range(
     density: RecordDensity, encoder: Decoder, inputs: Inputs, column_index: int, *, level: float = 0.9
 ) -> Range:
@@ -47,22 +31,19 @@ def expected_range(
 
     Returns ``(low, high)``, float64 ``(n,)``.
 
-    The column's own value is not used: the range says what it should have been. Exact for single-order
-    densities; others have no conditional quantile and raise TypeError. A bound may be infinite where the
-    decoder leaves the range of float64.
+    The column's own value is not used, nor whether it has one: the range says what it should have been. Exact for
+    single-order densities; others have no conditional quantile and raise TypeError, as a category does. A bound may be
+    infinite where the decoder leaves the range of float64.
     """
     if not density.triangular:
         raise TypeError("expected ranges need a density of one column order; this family has no conditional quantiles")
     if not 0.0 < level < 1.0:
         raise ValueError(f"level must lie between 0 and 1, not {level}")
     name = encoder.feature_names[column_index]
-    # The column counts as observed: asked is its value if it had one, whatever the record says.
-    observed = inputs.observed.clone()
-    observed[:, column_index] = True
     bounds = []
     with torch.no_grad():
         for q in (0.5 - level / 2, 0.5 + level / 2):
-            x = density.column_quantile(inputs.x, observed, inputs.context, inputs.codes, column_index, q)
+            x = density.column_quantile(inputs, column_index, q)
             bounds.append(np.asarray(encoder.decode(name, x.double().cpu().numpy()), dtype=np.float64))
     return bounds[0], bounds[1]
 
@@ -81,7 +62,7 @@ def ranges_of(
         for start in range(0, len(rows), tile):
             piece = rows[start : start + tile]
             full = np.concatenate([piece, np.repeat(piece[:1], tile - len(piece))])
-            low, high = expected_range(density, encoder, inputs.take(full), column, level=level)
+            low, high = expected_range(density, encoder, inputs.take(torch.as_tensor(full)), column, level=level)
             pieces.append((low[: len(piece)], high[: len(piece)]))
         return np.concatenate([low for low, _ in pieces]), np.concatenate([high for _, high in pieces])
 

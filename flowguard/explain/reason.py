@@ -17,6 +17,18 @@ Ranges = Callable[[NDArray[np.intp], int], tuple[NDArray[np.float64], NDArray[np
 
 
 @dataclass(frozen=True)
+class Said:
+    """How a cell reads: its value, and why it is odd, with the probability of its code given the columns before."""
+
+    text: str
+    words: str
+
+
+# : (row numbers, column number) -> for each row how it reads, None where it holds a plain value or nothing at all
+Named = Callable[[NDArray[np.intp], int], list[Said | None]]
+
+
+@dataclass(frozen=True)
 class Reason:
     """One column's part in a record being improbable.
 
@@ -45,6 +57,7 @@ def reasons_for(
     values: NDArray[np.float64],
     mass_terms: NDArray[np.float64] | None = None,
     expected: Ranges | None = None,
+    named: Named | None = None,
     units: Mapping[str, str] | None = None,
     redact: Collection[str] = (),
     top: int = 3,
@@ -53,7 +66,8 @@ def reasons_for(
 
     `shares`, `terms`, `values` and `mass_terms` are ``(n, d)``; `values` are in the user's units, NaN where
     missing. `mass_terms` (log probability that the column is as observed or missing as it is) lets a missing
-    value say how often it is observed. `expected` is called once per column with the rows that need it.
+    value say how often it is observed. `named` says how cells read that hold no plain value (levels, atoms); of a
+    level `values` hold NaN. `expected` is called once per column with the rows that need it.
     Values of `redact` columns never leave this function.
 
     >>> [[reason]] = reasons_for(["a1"], ["air_time"], shares=np.array([[9.0]]), terms=np.array([[12.0]]),
@@ -73,7 +87,8 @@ def reasons_for(
         return []
     chosen = _largest(shares, top)
     hidden = np.array([name in redact for name in columns])
-    low, high = _ranges(chosen, values, hidden, expected)
+    said_of = _named(chosen, hidden, named)
+    low, high = _ranges(chosen, values, hidden, expected, said_of)
     out: list[list[Reason]] = []
     for row, record_id in enumerate(record_ids):
         found = []
@@ -84,6 +99,8 @@ def reasons_for(
             value, bottom, ceiling = float(values[row, column]), low[row, column], high[row, column]
             if hidden[column]:
                 text, said = say.REDACTED, say.redacted_reason(name)
+            elif (row, column) in said_of:
+                text, said = said_of[row, column].text, said_of[row, column].words
             elif math.isnan(value):
                 text = say.MISSING
                 said = say.missing_reason(name, None if mass is None else math.exp(mass))
@@ -117,11 +134,31 @@ def _largest(shares: NDArray[np.float64], top: int) -> list[list[int]]:
     ]
 
 
+def _named(
+    chosen: Sequence[Sequence[int]], hidden: NDArray[np.bool_], named: Named | None
+) -> dict[tuple[int, int], Said]:
+    """How the chosen cells read that hold no plain value."""
+    found: dict[tuple[int, int], Said] = {}
+    if named is None:
+        return found
+    rows_of: dict[int, list[int]] = {}
+    for place, columns in enumerate(chosen):
+        for column in columns:
+            if not hidden[column]:
+                rows_of.setdefault(column, []).append(place)
+    for column, rows in rows_of.items():
+        for row, said in zip(rows, named(np.array(rows, dtype=np.intp), column), strict=True):
+            if said is not None:
+                found[row, column] = said
+    return found
+
+
 def _ranges(
     chosen: Sequence[Sequence[int]],
     values: NDArray[np.float64],
     hidden: NDArray[np.bool_],
     expected: Ranges | None,
+    said_of: Mapping[tuple[int, int], Said],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     low, high = np.full(values.shape, np.nan), np.full(values.shape, np.nan)
     if expected is None:
@@ -130,6 +167,8 @@ def _ranges(
     for row, columns in enumerate(chosen):
         wanted[row, list(columns)] = True
     wanted &= ~np.isnan(values) & ~hidden
+    for cell in said_of:
+        wanted[cell] = False
     for column in np.flatnonzero(wanted.any(axis=0)):
         rows = np.flatnonzero(wanted[:, column])
         low[rows, column], high[rows, column] = expected(rows, int(column))

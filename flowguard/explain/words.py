@@ -111,6 +111,38 @@ def present_reason(column: str, value: float, probability: float, *, unit: str |
     return f"{column} {quantity(value, unit)}; missing in {percent(1.0 - probability)} of such records"
 
 
+def level_reason(column: str, text: str, probability: float | None, expected: tuple[str, float] | None = None) -> str:
+    """Why a level, or a number that has a probability of its own, is odd.
+
+    `probability` is that of the level given what comes before, None for one never seen; `expected` is the likeliest
+    other level with its probability.
+
+    >>> level_reason("protocol", "icmp", 0.003, ("tcp", 0.97)), level_reason("service", "gopher", None)
+    ('protocol icmp in 0.3 % of such records; tcp in 97 %', 'service gopher was never seen in training')
+    """
+    often = "was never seen in training" if probability is None else f"in {percent(probability)} of such records"
+    said = f"{column} {'is ' if text == MISSING else ''}{text} {often}"
+    return said if expected is None else f"{said}; {expected[0]} in {percent(expected[1])}"
+
+
+def beside_reason(column: str, text: str, usual: str, probability: float) -> str:
+    """Why a number is odd that nearly always has one value, which this record has not.
+
+    >>> beside_reason("tax", "12.5", "0", 0.98)
+    'tax 12.5; 0 in 98 % of such records'
+    """
+    return f"{column} {text}; {usual} in {percent(probability)} of such records"
+
+
+def off_lattice_reason(column: str, text: str, step: float) -> str:
+    """Why a number between the values that an integer can take is odd.
+
+    >>> off_lattice_reason("count", "3.5", 1.0)
+    'count 3.5; whole steps of 1 expected'
+    """
+    return f"{column} {text}; whole steps of {number(step)} expected"
+
+
 def redacted_reason(column: str) -> str:
     """The reason of a column whose values must not be shown.
 
@@ -148,6 +180,8 @@ def _rounded(bounds: tuple[float, float], width: float, beside: float | None) ->
     if size >= 1e9 or 0 < size < 1e-4 or not width > 0:
         return number(bounds[0]), number(bounds[1])
     decimals = max(0, -math.floor(math.log10(width / 3)))
+    if all(value is None or value == round(value) for value in (*bounds, beside)):
+        decimals = 0  # whole numbers throughout
     if decimals > 8:
         return number(bounds[0]), number(bounds[1])
     if beside is not None and math.isfinite(beside):

@@ -8,27 +8,53 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from flowguard.spec.section import Name, Section, misfit
 
+Front = Literal["standard", "robust", "quantile"]
+
 
 class NumberFeature(Section):
-    """A column whose density is modelled."""
+    """A number whose density is modelled; values that repeat far more often than their neighbours get a probability."""
 
-    kind: Literal["number"] = "number"
-    """Numbers; other kinds can only be context for now. Declare an integer column `number` too."""
-    front: Literal["standard", "robust", "quantile"] = "quantile"
+    kind: Literal["number"]
+    """Any number. Declare whole minutes or cents a number too, where the distance between values means more than which
+    of them was met."""
+    front: Front = "quantile"
     """How values are brought to scale: mean and deviation, median and quartile range, or a smooth map by
     quantiles."""
     unit: str = Field(default="", examples=["min", "EUR"])
     """Shown behind the column's values."""
+    atoms: bool = True
+    """Whether values that stand far out (zeros, a cap) have a probability of their own beside the density."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _only_numbers(cls, data: Any) -> Any:
-        kind = data.get("kind") if isinstance(data, dict) else None
-        if kind == "integer":
-            raise misfit("kind", "'integer'", "`number`: declare an integer feature as a number")
-        if kind in ("category", "boolean", "cyclic"):
-            raise misfit("kind", repr(kind), f"`number`: a {kind} column can only be context for now")
-        return data
+
+class IntegerFeature(Section):
+    """A whole number, or another number in equal steps, that is modelled: every value has a probability."""
+
+    kind: Literal["integer"]
+    """Numbers in equal steps, which are found from the data."""
+    front: Front = "quantile"
+    """As of a number."""
+    unit: str = Field(default="", examples=["items"])
+    """Shown behind the column's values."""
+
+
+class CategoryFeature(Section):
+    """One of a set of values that is modelled: every value has a probability, one never seen a small one."""
+
+    kind: Literal["category"]
+    """One of a set of values: text, booleans or whole numbers."""
+    max_levels: int = Field(default=1000, ge=1, le=100_000)
+    """How many of the commonest values are told apart; the others are treated as unseen."""
+    unit: Literal[""] = ""
+    """Categories have no unit."""
+
+
+class BooleanFeature(Section):
+    """A yes or no that is modelled."""
+
+    kind: Literal["boolean"]
+    """True or false."""
+    unit: Literal[""] = ""
+    """A yes or no has no unit."""
 
 
 class _Context(Section):
@@ -87,8 +113,18 @@ def _kind_alone(value: Any) -> Any:
     return {"kind": value} if isinstance(value, str) else value
 
 
+def _number_by_default(value: Any) -> Any:
+    if isinstance(value, dict) and value.get("kind") == "cyclic":
+        raise misfit("kind", "'cyclic'", "`number`, `integer`, `category` or `boolean`: a cyclic column is context")
+    return {"kind": "number", **value} if isinstance(value, dict) else _kind_alone(value)
+
+
+Feature = Annotated[NumberFeature | IntegerFeature | CategoryFeature | BooleanFeature, Field(discriminator="kind")]
 FeatureEntry = Annotated[
-    NumberFeature, BeforeValidator(_kind_alone, json_schema_input_type=Literal["number"] | NumberFeature)
+    Feature,
+    BeforeValidator(
+        _number_by_default, json_schema_input_type=Literal["number", "integer", "category", "boolean"] | Feature
+    ),
 ]
 ContextEntry = Annotated[
     Context,
@@ -110,7 +146,7 @@ class Columns(Section):
     def _some_features(cls, data: Any) -> Any:
         # A misspelt key is reported as such, with the nearest known one, rather than as missing features.
         if isinstance(data, dict) and not data.get("features") and set(data) <= set(cls.model_fields):
-            raise misfit("features", "nothing", "at least one number column, or `columns: infer` for all of them")
+            raise misfit("features", "nothing", "at least one column, or `columns: infer` for all of them")
         return data
 
     @model_validator(mode="after")

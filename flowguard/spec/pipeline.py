@@ -99,7 +99,7 @@ class Pipeline(Section):
 
         Kinds: number, integer, boolean, category, clock (date or timestamp), key (anything but nested), any.
         """
-        found = [Use(name, "number", f"columns.features.{name}") for name in self.columns.features]
+        found = [Use(name, entry.kind, f"columns.features.{name}") for name, entry in self.columns.features.items()]
         for name, entry in self.columns.context.items():
             kind = entry.kind
             if isinstance(entry, CyclicContext):

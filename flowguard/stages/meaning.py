@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from flowguard.detector import Columns, Engine
-from flowguard.encoding import ContextSettings, NumberSettings
+from flowguard.encoding import ContextSettings, FeatureSettings
 from flowguard.errors import SchemaError
 from flowguard.spec import Pipeline
 from flowguard.tables import Source, Wanted, check_columns
@@ -33,7 +33,9 @@ def checked_schema(pipeline: Pipeline, source: Source) -> pa.Schema:
 
 def columns_of(pipeline: Pipeline, schema: pa.Schema) -> Columns:
     """What each column means to the model, with the types found in the data."""
-    features = {name: NumberSettings(front=entry.front) for name, entry in pipeline.columns.features.items()}
+    features = {
+        name: FeatureSettings(**_feature(entry.model_dump())) for name, entry in pipeline.columns.features.items()
+    }
     context = {
         name: ContextSettings(**_context(entry.model_dump())) for name, entry in pipeline.columns.context.items()
     }
@@ -84,6 +86,11 @@ def training_of(pipeline: Pipeline) -> TrainingSettings:
 def engine_of(pipeline: Pipeline) -> Engine:
     """How scores are computed."""
     return Engine(tile=pipeline.resources.tile)
+
+
+def _feature(entry: Mapping[str, Any]) -> dict[str, Any]:
+    kind = "category" if entry["kind"] == "boolean" else entry["kind"]
+    return {**{name: value for name, value in entry.items() if name != "unit"}, "kind": kind}
 
 
 def _context(entry: Mapping[str, Any]) -> dict[str, Any]:

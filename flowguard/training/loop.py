@@ -1,7 +1,8 @@
 """One loop: maximum likelihood with AdamW, a warm-up and cosine schedule, early stopping on held-out likelihood.
 
-The likelihood is a product of two densities that share no weights, p(mask | context) and p(values | mask, context), so
-each keeps the weights of the epoch that was best for it: the first may overfit long before the second has learned.
+The likelihood is a product of two densities that share no weights, that of the discrete part and that of the continuous
+values given it, so each keeps the weights of the epoch that was best for it: the first may overfit long before the
+second has learned.
 
 Every epoch draws its randomness from (seed, epoch), so a run that was killed and resumed from its checkpoint ends with
 the same bits as one that was not.
@@ -46,7 +47,7 @@ class TrainingSettings:
 class Epoch:
     """One epoch: mean negative log-likelihood per record in nats, in the table's units.
 
-    `validation_nll` = `validation_mass_nll` (which columns are missing) + `validation_density_nll` (the values).
+    `validation_nll` = `validation_mass_nll` (the discrete part) + `validation_density_nll` (the continuous values).
     """
 
     epoch: int
@@ -261,7 +262,7 @@ def _one_epoch(
     seen = skipped = 0
     for records in batches:
         records = records.to(device)
-        terms = density(records.x, records.observed, records.context, records.codes)
+        terms = density(records.inputs)
         nll = -(terms.log_mass + terms.log_density)
         optimizer.zero_grad(set_to_none=True)
         nll.mean().backward()
@@ -290,7 +291,7 @@ def mean_nll(density: RecordDensity, chunks: Iterable[Records], *, device: torch
     for chunk in chunks:
         for start in range(0, len(chunk), 8192):
             records = chunk.take(slice(start, start + 8192)).to(device)
-            terms = density(records.x, records.observed, records.context, records.codes)
+            terms = density(records.inputs)
             totals["mass"] -= float(terms.log_mass.double().sum())
             totals["density"] -= float((terms.log_density.double() + records.log_det.double()).sum())
             count += len(records)

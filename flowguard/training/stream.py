@@ -7,44 +7,42 @@ number of records from which minibatches are drawn at random. A table smaller th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from flowguard.density import Inputs
+
 
 @dataclass(frozen=True)
 class Records:
-    """Encoded records: what a density reads.
+    """Encoded records: what a density reads, and `log_det` (n,).
 
-    `x` (n, features) with 0 where missing, `observed` (n, features) bool, `context` (n, numeric), `codes`
-    (n, categories) int64 and `log_det` (n,), the encoder's log-determinant summed over a record's observed features
-    (it does not depend on the weights and is kept to report likelihoods in the table's own units).
+    That is the encoder's log-determinant summed over a record's continuous values. It does not depend on the weights
+    and is kept to report likelihoods in the table's own units.
     """
 
-    x: Tensor
-    observed: Tensor
-    context: Tensor
-    codes: Tensor
+    inputs: Inputs
     log_det: Tensor
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.inputs)
 
     def take(self, index: Tensor | slice) -> Records:
         """The records at `index`."""
-        return Records(*(getattr(self, field.name)[index] for field in fields(self)))
+        return Records(self.inputs.take(index), self.log_det[index])
 
     def to(self, device: torch.device) -> Records:
         """The same records on another device."""
-        return Records(*(getattr(self, field.name).to(device) for field in fields(self)))
+        return Records(self.inputs.to(device), self.log_det.to(device))
 
     @staticmethod
     def join(parts: list[Records]) -> Records:
         """Several groups of records as one, in order."""
         if len(parts) == 1:
             return parts[0]
-        return Records(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(Records)))
+        return Records(Inputs.join([part.inputs for part in parts]), torch.cat([part.log_det for part in parts]))
 
 
 def shuffled_batches(

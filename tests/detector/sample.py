@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 
 from flowguard.detector import Columns, Detector, Engine, calibrate, fit, hold
-from flowguard.encoding import ContextSettings, NumberSettings
+from flowguard.encoding import ContextSettings, FeatureSettings
 from flowguard.training import TrainingSettings
 from tests.conftest import meters
 
@@ -24,7 +24,7 @@ def table(rows: int, seed: int) -> pa.RecordBatch:
 def columns(records: pa.RecordBatch, *, features: Mapping[str, str], context: Mapping[str, ContextSettings]) -> Columns:
     """`features` maps each feature to its front."""
     return Columns(
-        features={name: NumberSettings(front) for name, front in features.items()},  # type: ignore[arg-type]
+        features={name: FeatureSettings(front=front) for name, front in features.items()},  # type: ignore[arg-type]
         context=context,
         types={name: str(records.schema.field(name).type) for name in [*features, *context]},
         key=["id"],

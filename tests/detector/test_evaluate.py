@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ FAMILIES: list[dict[str, Any]] = [
     {"family": "maf", "order": "alternate", "layers": 2, "hidden": [64, 64]},
     {"family": "realnvp", "layers": 2, "hidden": [33]},
     {"family": "maf", "transformer": "mixture", "components": 5, "layers": 1, "hidden": [17]},
-    {"family": "realnvp", "layers": 2, "mixing": "lu", "hidden": [17], "maskable": []},
+    {"family": "realnvp", "layers": 2, "mixing": "lu", "hidden": [17]},
     {"family": "gaussian", "embedding_width": 63},
     {"family": "maf", "orders": 3, "layers": 1, "hidden": [17], "bins": 4},
 ]
@@ -41,8 +41,10 @@ def encoded(detector: Detector) -> Encoded:
 
 def stirred(detector: Detector, family: dict[str, Any]) -> RecordDensity:
     """Another density over the same columns, with weights as large as training makes them."""
-    shape = ("features", "numeric", "cardinalities", "maskable", "training_rows")
-    density = RecordDensity.build({name: detector.density.config[name] for name in shape} | family)
+    shape = {name: detector.density.config[name] for name in ("columns", "numeric", "cardinalities")}
+    if "mixing" in family:  # which needs numbers that are never missing
+        shape["columns"] = [{"kind": "number", "counts": [sum(c["counts"]), 0]} for c in shape["columns"]]
+    density = RecordDensity.build(shape | family)
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
         for parameter in density.parameters():
@@ -86,7 +88,7 @@ def test_encoding_does_not_depend_on_the_place_in_the_batch(detector: Detector) 
     whole = detector.encode(records)
     order = np.random.default_rng(1).permutation(300)
     apart = detector.encode(records.take(pa.array(order)))
-    for name in ("x", "observed", "log_det", "context", "codes"):
+    for name in ("x", "codes", "log_det", "context", "levels"):
         assert np.array_equal(getattr(apart, name), getattr(whole, name)[order])
         assert np.array_equal(getattr(detector.encode(records.slice(77, 1)), name), getattr(whole, name)[77:78])
 
@@ -101,10 +103,9 @@ def test_threads_of_the_process_are_left_as_they_were(detector: Detector, encode
 def test_tiles_hold_every_record_once_and_have_one_shape(encoded: Encoded) -> None:
     for tile in (1, 16, 17, 1000):
         rows = []
-        for place, (x, observed, context, codes) in tiles(encoded, tile):
-            assert len(x) == len(observed) == len(context) == len(codes) == -(-tile // ROWS) * ROWS
-            rows.append(x[: place.stop - place.start].numpy())
-            assert not observed[place.stop - place.start :].any()
+        for place, inputs in tiles(encoded, tile):
+            assert {len(getattr(inputs, field.name)) for field in fields(inputs)} == {-(-tile // ROWS) * ROWS}
+            rows.append(inputs.x[: place.stop - place.start].numpy())
         assert np.array_equal(np.concatenate(rows), encoded.x)
 
 
@@ -126,8 +127,10 @@ def test_no_records_are_evaluated_to_nothing(detector: Detector, encoded: Encode
     assert len(found.log_likelihood) == len(found.pattern) == 0
 
 
-def test_patterns_write_what_was_observed(encoded: Encoded) -> None:
-    assert pattern_of(encoded.observed)[np.flatnonzero(~encoded.observed[:, 1])[0]] == "10"
+def test_patterns_write_which_numbers_have_a_density(encoded: Encoded) -> None:
+    assert pattern_of(encoded.codes, encoded.numbers)[np.flatnonzero(~encoded.observed[:, 1])[0]] == "10"
+    codes = np.array([[0, 5, 0, 2], [3, 1, 1, 0]])
+    assert pattern_of(codes, (0, 3)).tolist() == ["1222", "2221"]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

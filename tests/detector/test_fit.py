@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from flowguard.detector import Detector, calibrate, check_hold_out, hold, save
-from flowguard.encoding import ContextSettings, Encoder, NumberSettings
+from flowguard.encoding import ContextSettings, Encoder, FeatureSettings
 from flowguard.errors import CalibrationError
 from tests.detector.sample import calibrated, fitted, table
 
@@ -65,7 +65,7 @@ def test_another_unit_shifts_the_likelihood_by_a_constant_and_no_p_value() -> No
         return with_column(records, "power", records["power"].to_numpy() / 60)
 
     refitted = Encoder.fit(
-        {name: NumberSettings(front) for name, front in features.items()},  # type: ignore[arg-type]
+        {name: FeatureSettings(front=front) for name, front in features.items()},  # type: ignore[arg-type]
         {"site": ContextSettings("category"), "hour": ContextSettings("cyclic", period=24)},
         [hours(train)],
         seed=3,

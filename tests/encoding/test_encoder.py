@@ -10,13 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowguard.encoding import ContextSettings, Encoded, Encoder, NumberSettings
+from flowguard.encoding import ContextSettings, Encoded, Encoder, FeatureSettings
 from flowguard.errors import BundleError, InputError, SchemaError, SourceError
 
+ARRAYS = ("x", "codes", "lower", "log_width", "log_det", "context", "levels")
+
 FEATURES = {
-    "delay": NumberSettings(),
-    "speed": NumberSettings("standard"),
-    "cost": NumberSettings("robust", column="price"),
+    "delay": FeatureSettings(),
+    "speed": FeatureSettings(front="standard"),
+    "cost": FeatureSettings(front="robust", column="price"),
+    "carrier": FeatureSettings("category"),
+    "seats": FeatureSettings("integer"),
 }
 CONTEXT = {
     "origin": ContextSettings("category"),
@@ -38,6 +42,8 @@ def table(n: int = 3000, seed: int = 0) -> pa.RecordBatch:
             "delay": delay,
             "speed": random.normal(400, 30, n),
             "price": random.lognormal(sigma=2, size=n),
+            "carrier": pa.array(random.choice(["AA", "UA", "DL"], n, p=[0.2, 0.5, 0.3]), mask=random.random(n) < 0.1),
+            "seats": 5 * random.poisson(30, n) + 2,
             "origin": pa.array(random.choice(["EWR", "JFK", "LGA"], n), mask=random.random(n) < 0.05),
             "distance": pa.array(random.integers(100, 3000, n), mask=random.random(n) < 0.2),
             "late": random.random(n) < 0.3,
@@ -52,9 +58,8 @@ ENCODER = Encoder.fit(FEATURES, CONTEXT, [BATCH], seed=1)
 
 
 def same_bits(a: Encoded, b: Encoded) -> bool:
-    names = ("x", "observed", "log_det", "context", "codes")
-    arrays = all(getattr(a, name).tobytes() == getattr(b, name).tobytes() for name in names)
-    return arrays and a.refused == b.refused
+    arrays = all(getattr(a, name).tobytes() == getattr(b, name).tobytes() for name in ARRAYS)
+    return arrays and (a.refused, a.numbers, a.integers) == (b.refused, b.numbers, b.integers)
 
 
 def test_shapes_and_types_are_as_promised() -> None:
@@ -62,17 +67,22 @@ def test_shapes_and_types_are_as_promised() -> None:
     n = len(BATCH)
     assert len(encoded) == n
     assert encoded.x.shape == encoded.log_det.shape == encoded.observed.shape == (n, 3)
+    assert encoded.lower.shape == encoded.log_width.shape == (n, 1)
+    assert encoded.codes.shape == (n, 5)
+    assert (encoded.numbers, encoded.integers) == ((0, 1, 2), (4,))
+    assert np.array_equal(encoded.observed, encoded.codes[:, :3] == 0)
     assert encoded.context.shape == (n, ENCODER.context_width) == (n, 2 + 1 + 2 + 2)
-    assert encoded.codes.shape == (n, 1)
+    assert encoded.levels.shape == (n, 1)
     assert (encoded.x.dtype, encoded.observed.dtype, encoded.codes.dtype) == (np.float64, np.bool_, np.int64)
-    assert ENCODER.feature_names == ["delay", "speed", "cost"]
+    assert ENCODER.feature_names == ["delay", "speed", "cost", "carrier", "seats"]
     assert ENCODER.context_names == ["distance", "late", "hour", "season", "origin"]
     assert ENCODER.cardinalities == [5]
-    assert ENCODER.columns == ["delay", "speed", "price", "distance", "late", "when", "origin"]
+    assert ENCODER.columns == ["delay", "speed", "price", "carrier", "seats", "distance", "late", "when", "origin"]
     assert ENCODER.rows == n
-    assert ENCODER.missing_counts == {"delay": BATCH["delay"].null_count, "speed": 0, "cost": 0}
-    assert ENCODER.never_missing == ["speed", "cost"]
-    assert ENCODER.steps == {"delay": 1.0}
+    nulls = {name: BATCH[name].null_count for name in ("delay", "carrier")}
+    assert ENCODER.missing_counts == {"speed": 0, "cost": 0, "seats": 0, **nulls}
+    assert ENCODER.never_missing == ["speed", "cost", "seats"]
+    assert ENCODER.steps == {"delay": 1.0, "seats": 5.0}
 
 
 def test_missing_is_held_at_zero_with_no_log_det() -> None:
@@ -98,7 +108,7 @@ def test_a_record_does_not_depend_on_its_batch() -> None:
     for start, length in ((0, 1), (7, 13), (1000, 777)):
         part = ENCODER.encode(BATCH.slice(start, length))
         rows = slice(start, start + length)
-        for name in ("x", "observed", "log_det", "context", "codes"):
+        for name in ARRAYS:
             ours = np.ascontiguousarray(getattr(whole, name)[rows])
             assert getattr(part, name).tobytes() == ours.tobytes(), name
 
@@ -121,9 +131,10 @@ def test_json_gives_back_the_same_bits() -> None:
     assert again.decode("cost", code).tobytes() == ENCODER.decode("cost", code).tobytes()
 
 
-def test_another_layout_is_refused() -> None:
-    with pytest.raises(BundleError, match="layout"):
-        Encoder.from_dict({**ENCODER.to_dict(), "version": 99})
+@pytest.mark.parametrize("version", [1, 99, None])
+def test_another_layout_is_refused(version: int | None) -> None:
+    with pytest.raises(BundleError, match=rf"layout {version}; this flowguard reads 2"):
+        Encoder.from_dict({**ENCODER.to_dict(), "version": version})
 
 
 def test_another_seed_draws_another_dither_for_the_knots_and_the_same_seed_the_same() -> None:
@@ -140,7 +151,8 @@ def test_taken_records_are_those_records() -> None:
 def test_dither_touches_lattice_columns_alone() -> None:
     plain = ENCODER.encode(BATCH)
     moved = ENCODER.encode(BATCH, dither=np.random.default_rng(0))
-    assert np.array_equal(plain.observed, moved.observed)
+    assert np.array_equal(plain.codes, moved.codes)
+    assert np.array_equal(plain.lower, moved.lower)
     assert np.array_equal(plain.x[:, 1:], moved.x[:, 1:])
     assert np.array_equal(plain.context, moved.context)
     seen = plain.observed[:, 0]
@@ -179,7 +191,7 @@ def test_infinite_training_values_leave_the_fit_as_it_would_be_without_them() ->
     values = np.random.default_rng(3).normal(size=500)
     clean = pa.RecordBatch.from_pydict({"x": values})
     dirty = pa.RecordBatch.from_pydict({"x": np.append(values, [np.inf, -np.inf])})
-    fits = [Encoder.fit({"x": NumberSettings()}, {}, [batch], seed=0) for batch in (clean, dirty)]
+    fits = [Encoder.fit({"x": FeatureSettings()}, {}, [batch], seed=0) for batch in (clean, dirty)]
     assert fits[0].to_dict()["features"] == fits[1].to_dict()["features"]
 
 
@@ -196,7 +208,7 @@ def test_a_missing_column_is_named() -> None:
     with pytest.raises(SchemaError, match="'price' is missing"):
         ENCODER.encode(BATCH.drop_columns(["price"]))
     with pytest.raises(SchemaError, match="'nope' is missing"):
-        Encoder.fit({"nope": NumberSettings()}, {}, [BATCH], seed=0)
+        Encoder.fit({"nope": FeatureSettings()}, {}, [BATCH], seed=0)
 
 
 def test_numbers_of_another_width_are_the_same_numbers() -> None:
@@ -204,7 +216,7 @@ def test_numbers_of_another_width_are_the_same_numbers() -> None:
     assert same_bits(ENCODER.encode(narrow), ENCODER.encode(BATCH))
 
 
-def test_constant_and_unobserved_columns_are_dropped_with_notice() -> None:
+def test_unobserved_features_and_constant_context_are_dropped_with_notice() -> None:
     n = 50
     batch = pa.RecordBatch.from_pydict(
         {
@@ -217,80 +229,67 @@ def test_constant_and_unobserved_columns_are_dropped_with_notice() -> None:
     )
     encoder = Encoder.fit(
         {
-            "x": NumberSettings("robust"),
-            "same": NumberSettings(),
-            "never": NumberSettings(),
-            "nan": NumberSettings(),
+            "x": FeatureSettings(front="robust"),
+            "same": FeatureSettings(),
+            "never": FeatureSettings(),
+            "nan": FeatureSettings(),
         },
         {"only": ContextSettings("category"), "c": ContextSettings("number", column="same")},
         [batch],
         seed=0,
     )
-    assert encoder.feature_names == ["x"]
+    assert encoder.feature_names == ["x", "same"]
     assert encoder.context_width == 0
     assert encoder.cardinalities == []
-    assert encoder.columns == ["x"]
+    assert encoder.columns == ["x", "same"]
     told = "\n".join(encoder.notices)
-    assert all(f" {name} was dropped" in told for name in ("same", "never", "nan", "only", "c"))
-    encoded = encoder.encode(batch.select(["x"]))
+    assert all(f" {name} was dropped" in told for name in ("never", "nan", "only", "c"))
+    assert "same was dropped" not in told
+    encoded = encoder.encode(batch.select(["x", "same"]))
     assert encoded.context.shape == (n, 0)
-    assert encoded.codes.shape == (n, 0)
+    assert encoded.levels.shape == (n, 0)
 
 
 def test_nothing_left_to_model_is_an_error_that_names_the_columns() -> None:
-    batch = pa.RecordBatch.from_pydict({"a": [1.0, 1.0], "b": pa.nulls(2)})
+    batch = pa.RecordBatch.from_pydict({"a": [None, float("nan")], "b": pa.nulls(2)})
+    kinds = {"a": FeatureSettings("integer"), "b": FeatureSettings("category")}
     with pytest.raises(InputError, match="a, b"):
-        Encoder.fit({"a": NumberSettings(), "b": NumberSettings()}, {}, [batch], seed=0)
-    with pytest.raises(InputError, match="a"):
-        Encoder.fit({"a": NumberSettings()}, {}, [batch.slice(0, 1)], seed=0)
+        Encoder.fit(kinds, {}, [batch], seed=0)
     with pytest.raises(SourceError):
-        Encoder.fit({"a": NumberSettings()}, {}, [batch.slice(0, 0)], seed=0)
+        Encoder.fit(kinds, {}, [batch.slice(0, 0)], seed=0)
 
 
-def test_two_rows_and_one_column_are_enough() -> None:
-    batch = pa.RecordBatch.from_pydict({"x": [1, 2]})
+def test_three_rows_and_one_column_are_enough() -> None:
+    batch = pa.RecordBatch.from_pydict({"x": [1, 2, 4]})
     for front in ("standard", "robust", "quantile"):
-        encoder = Encoder.fit({"x": NumberSettings(front)}, {}, [batch], seed=0)
+        encoder = Encoder.fit({"x": FeatureSettings(front=front)}, {}, [batch], seed=0)
         encoded = encoder.encode(batch)
-        assert encoder.decode("x", encoded.x[:, 0]) == pytest.approx([1.0, 2.0])
+        assert encoder.decode("x", encoded.x[:, 0]) == pytest.approx([1.0, 2.0, 4.0])
     assert encoder.encode(batch.slice(0, 0)).x.shape == (0, 1)
 
 
-@given(
-    st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=2, max_size=300),
-    st.sampled_from(["standard", "robust", "quantile"]),
-)
-@settings(max_examples=80, deadline=None)
-def test_any_column_of_floats_encodes_without_nan(values: list[float], front: str) -> None:
-    raw = np.array(values)
-    finite = raw[np.isfinite(raw)]
-    batch = pa.RecordBatch.from_pydict({"x": raw})
-    if not len(finite) or finite.min() == finite.max():
-        with pytest.raises(InputError):
-            Encoder.fit({"x": NumberSettings(front)}, {}, [batch], seed=0)
-        return
-    encoder = Encoder.fit({"x": NumberSettings(front)}, {}, [batch], seed=0)
-    for dither in (None, np.random.default_rng(0)):
-        encoded = encoder.encode(batch, dither=dither)
-        assert np.isfinite(encoded.x).all()
-        assert np.isfinite(encoded.log_det).all()
-        assert [reason is not None for reason in encoded.refused] == np.isinf(raw).tolist()
-    order = np.argsort(finite)
-    y = encoder.encode(batch).x[np.isfinite(raw), 0]
-    assert (np.diff(y[order]) >= -1e-12).all()
-    assert json.loads(json.dumps(encoder.to_dict())) == encoder.to_dict()
+def test_counts_sum_to_the_rows_and_are_what_encode_gives() -> None:
+    encoded = ENCODER.encode(BATCH)
+    for i, column in enumerate(ENCODER.density_columns()):
+        assert sum(column["counts"]) == ENCODER.rows
+        assert column["counts"] == np.bincount(encoded.codes[:, i], minlength=len(column["counts"])).tolist()
+    assert [column["kind"] for column in ENCODER.density_columns()] == ["number"] * 3 + ["category", "integer"]
+    assert [sorted(column) for column in ENCODER.density_columns()[2:]] == [
+        ["counts", "kind"],
+        ["counts", "kind", "novel"],
+        ["counts", "kind"],
+    ]
+    assert json.loads(json.dumps(ENCODER.density_columns())) == ENCODER.density_columns()
 
 
-def test_units_shift_the_log_det_alone() -> None:
-    random = np.random.default_rng(8)
-    metres = random.normal(5, 2, 4000)
-    encoders = [
-        Encoder.fit({"x": NumberSettings()}, {}, [pa.RecordBatch.from_pydict({"x": metres * unit})], seed=0)
-        for unit in (1.0, 1000.0)
-    ]
-    encoded = [
-        encoder.encode(pa.RecordBatch.from_pydict({"x": metres * unit}))
-        for encoder, unit in zip(encoders, (1.0, 1000.0), strict=True)
-    ]
-    assert np.allclose(encoded[0].x, encoded[1].x, atol=1e-9)
-    assert np.allclose(encoded[0].log_det - encoded[1].log_det, np.log(1000.0), atol=1e-9)
+def test_codes_are_given_back_as_what_they_stand_for() -> None:
+    assert [ENCODER.level_of("carrier", code) for code in range(5)] == [None, None, "UA", "DL", "AA"]
+    assert [ENCODER.level_of("seats", code) for code in range(3)] == [None] * 3
+    assert [ENCODER.level_of("speed", code) for code in range(2)] == [None] * 2
+    for name, code in (("carrier", 5), ("carrier", -1), ("speed", 2), ("seats", 3), ("origin", 2)):
+        with pytest.raises(KeyError, match=name):
+            ENCODER.level_of(name, code)
+    assert ENCODER.lattice("speed") is None
+    assert ENCODER.lattice("seats").step == 5.0
+    with pytest.raises(KeyError, match="carrier is a category"):
+        ENCODER.decode("carrier", np.zeros(1))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flowguard.encoding.summary import CAPACITY, Moments, Sample
+from flowguard.encoding.summary import CAPACITY, Few, Moments, Sample
 
 
 def cut(values: np.ndarray, sizes: list[int]) -> list[np.ndarray]:
@@ -59,3 +59,18 @@ def test_a_short_stream_is_kept_whole() -> None:
     sample.update(np.array([3.0, 1.0]))
     sample.update(np.array([2.0]))
     assert sample.sorted().tolist() == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize("sizes", [[], [1, 2], [3, 3, 1]])
+def test_up_to_two_values_are_counted_exactly_however_the_stream_is_cut(sizes: list[int]) -> None:
+    def counts(values: list[float]) -> dict[float, int] | None:
+        few = Few()
+        for chunk in cut(np.array(values), sizes):
+            few.update(chunk)
+        return few.counts
+
+    assert counts([0.0, -0.0, 7.5, 0.0, 7.5, 7.5, 7.5]) == {0.0: 3, 7.5: 4}
+    assert str(next(iter(counts([7.5, -0.0])))) == "0.0"
+    assert counts([1.0] * 9) == {1.0: 9}
+    assert counts([1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 3.0, 1.0]) is None
+    assert counts([]) == {}

@@ -13,7 +13,7 @@ import pytest
 
 from flowguard.density import RecordDensity
 from flowguard.detector import Detector, Engine, calibrate, hold, load, save
-from flowguard.encoding import ContextSettings, Encoder, NumberSettings
+from flowguard.encoding import ContextSettings, Encoder, FeatureSettings
 from flowguard.errors import FlowguardError
 from flowguard.registry import Registry, Version, model
 
@@ -49,7 +49,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real bundle; that its weights are untrained does not matter here."""
     batch = records()
     encoder = Encoder.fit(
-        {name: NumberSettings("standard") for name in ("delay", "air_time")},
+        {name: FeatureSettings(front="standard") for name in ("delay", "air_time")},
         {
             "origin": ContextSettings("category"),
             "seats": ContextSettings("integer"),
@@ -64,11 +64,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "family": "maf",
             "layers": 1,
             "hidden": [8],
-            "features": 2,
+            "columns": encoder.density_columns(),
             "numeric": encoder.context_width,
             "cardinalities": list(encoder.cardinalities),
-            "maskable": [0],
-            "training_rows": ROWS,
             "seed": 0,
         }
     )

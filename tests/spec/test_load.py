@@ -59,7 +59,7 @@ def test_a_small_file_gets_the_defaults(tmp_path):
     assert pipeline.name == "orders"
     assert pipeline.source.path == ("data/*.parquet",)
     assert pipeline.source.batch == "file"
-    assert pipeline.columns.features == {"amount": NumberFeature()}
+    assert pipeline.columns.features == {"amount": NumberFeature(kind="number")}
     assert pipeline.model.family == "maf"
     assert (pipeline.model.order, pipeline.model.transformer, pipeline.model.layers) == ("single", "spline", 3)
     assert pipeline.schedule is None
@@ -168,10 +168,11 @@ def test_a_source_must_be_one_place_with_what_it_needs(tmp_path, source, words):
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
-        ("{features: {a: category}}", "a category column can only be context for now"),
-        ("{features: {a: integer}}", "declare an integer feature as a number"),
-        ("{features: {}}", "at least one number column"),
-        ("{context: {a: number}}", "at least one number column"),
+        ("{features: {a: {kind: cyclic, period: 24}}}", "a cyclic column is context"),
+        ("{features: {a: word}}", "word"),
+        ("{features: {a: {kind: category, front: robust}}}", "front"),
+        ("{features: {}}", "at least one column"),
+        ("{context: {a: number}}", "at least one column"),
         ("{features: {a: number}, context: {b: {kind: number, column: a}}}", "column 'a', which is a feature"),
         ("{features: {a: number}, context: {b: numbr}}", "columns.context.b.kind: found 'numbr'; expected one of"),
         ("{features: {a: number}, context: {b: {}}}", "columns.context.b.kind: found nothing"),
@@ -251,3 +252,14 @@ def test_a_pipeline_cannot_be_changed_by_accident(tmp_path):
     pipeline = load_pipeline(written(tmp_path, SMALL))
     with pytest.raises(ValueError):
         pipeline.policy.false_alarm_rate = 0.5
+
+
+def test_every_kind_of_feature_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "orders.yaml"
+    path.write_text(
+        "source: {path: x, batch: file}\ncolumns:\n  features:\n    a: {unit: EUR}\n    b: integer\n    c: boolean\n"
+        "    d: {kind: category, max_levels: 7}\n    e: {kind: number, atoms: false}\n"
+    )
+    features = load_pipeline(path).columns.features
+    assert [entry.kind for entry in features.values()] == ["number", "integer", "boolean", "category", "number"]
+    assert features["a"].unit == "EUR"

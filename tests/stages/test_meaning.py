@@ -33,7 +33,7 @@ def test_every_option_of_the_model_reaches_the_density(tmp_path: Path, model: st
     path = tmp_path / "meters.yaml"
     path.write_text(PIPELINE.format(model=model), encoding="utf-8")
     architecture = architecture_of(load_pipeline(path))
-    shape = {"features": 2, "numeric": 0, "cardinalities": [], "maskable": [], "training_rows": 9}
+    shape = {"columns": [{"kind": "number", "counts": [9, 0]}] * 2, "numeric": 0, "cardinalities": []}
     density = RecordDensity.build(architecture | shape)
     assert {key: density.config[key] for key in expected} == expected
     assert architecture.items() <= density.config.items()

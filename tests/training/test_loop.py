@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from flowguard.density import RecordDensity
+from flowguard.density import Inputs, RecordDensity
 from flowguard.errors import InputError, TrainingError
 from flowguard.training import Epoch, Records, TrainingSettings, choose_device, train
 
 CPU = torch.device("cpu")
 CONFIG = {
-    "features": 2,
+    "columns": [{"kind": "number", "counts": [2000, 0]}] * 2,
     "numeric": 1,
     "cardinalities": [],
-    "maskable": [],
-    "training_rows": 2000,
     "hidden": [16],
     "layers": 1,
     "transformer": "affine",
@@ -34,13 +33,8 @@ def sample(rows: int, seed: int) -> Records:
     first = 2 * c[:, 0] + 0.5 * rng.normal(size=rows)
     second = first + 0.3 * rng.normal(size=rows)
     x = torch.from_numpy(np.column_stack([first, second]).astype(np.float32))
-    return Records(
-        x,
-        torch.ones_like(x, dtype=torch.bool),
-        torch.from_numpy(c.astype(np.float32)),
-        torch.zeros(rows, 0, dtype=torch.long),
-        torch.zeros(rows, dtype=torch.float64),
-    )
+    inputs = Inputs.plain(x, torch.from_numpy(c.astype(np.float32)))
+    return Records(inputs, torch.zeros(rows, dtype=torch.float64))
 
 
 TRAINING, VALIDATION = sample(2000, 1), sample(500, 2)
@@ -150,13 +144,8 @@ def test_no_record_to_train_on_is_an_error_that_says_so() -> None:
 def test_a_likelihood_that_is_never_finite_is_an_error_that_names_the_remedy() -> None:
 
     def chunks(epoch: int) -> Iterator[Records]:
-        yield Records(
-            torch.full_like(TRAINING.x, float("nan")),
-            TRAINING.observed,
-            TRAINING.context,
-            TRAINING.codes,
-            TRAINING.log_det,
-        )
+        nowhere = torch.full_like(TRAINING.inputs.x, float("nan"))
+        yield replace(TRAINING, inputs=replace(TRAINING.inputs, x=nowhere))
 
     with pytest.raises(TrainingError, match="learning_rate"):
         run(RecordDensity.build(CONFIG), epochs=1, chunks=chunks)
@@ -173,14 +162,14 @@ def test_each_part_keeps_the_weights_that_were_best_for_it() -> None:
     """Missing values that depend on nothing are overfitted at once; the values still have much to learn."""
 
     def masked(records: Records, seed: int) -> Records:
-        observed = torch.from_numpy(np.random.default_rng(seed).random(records.x.shape) > 0.3)
-        return Records(records.x * observed, observed, noise(len(records), seed), records.codes, records.log_det)
+        missing = torch.from_numpy(np.random.default_rng(seed).random(records.inputs.x.shape) < 0.3)
+        return replace(records, inputs=replace(records.inputs, codes=missing.long(), context=noise(len(records), seed)))
 
     def noise(rows: int, seed: int) -> torch.Tensor:
         return torch.from_numpy(np.random.default_rng(seed + 100).normal(size=(rows, 8)).astype(np.float32))
 
     few, held = masked(TRAINING.take(slice(0, 300)), 1), masked(VALIDATION, 2)
-    density = RecordDensity.build({**CONFIG, "numeric": 8, "maskable": [0, 1]})
+    density = RecordDensity.build({**CONFIG, "numeric": 8, "columns": [{"kind": "number", "counts": [210, 90]}] * 2})
     settings = TrainingSettings(epochs=12, batch_size=50, learning_rate=0.01, seed=1, patience=12)
     result = train(
         density, lambda epoch: iter([few]), validation=lambda: iter([held]), rows=300, settings=settings, device=CPU

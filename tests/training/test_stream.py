@@ -8,13 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flowguard.density import Inputs
 from flowguard.training import Records, shuffled_batches
 
 
 def records(start: int, count: int) -> Records:
     x = torch.arange(start, start + count, dtype=torch.float32)[:, None]
-    empty = torch.zeros(count, 0)
-    return Records(x, torch.ones_like(x, dtype=torch.bool), empty, empty.long(), torch.zeros(count))
+    return Records(Inputs.plain(x), torch.zeros(count))
 
 
 def stream(sizes: list[int]) -> Iterator[Records]:
@@ -27,7 +27,7 @@ def stream(sizes: list[int]) -> Iterator[Records]:
 def drawn(sizes: list[int], batch_size: int, buffer_rows: int, seed: int = 0) -> list[list[int]]:
     generator = torch.Generator().manual_seed(seed)
     batches = shuffled_batches(stream(sizes), batch_size=batch_size, buffer_rows=buffer_rows, generator=generator)
-    return [batch.x[:, 0].int().tolist() for batch in batches]
+    return [batch.inputs.x[:, 0].int().tolist() for batch in batches]
 
 
 @given(
