@@ -53,6 +53,8 @@ class DiscretePart(nn.Module):
     fixed: Tensor
     place: Tensor
     occurred: Tensor
+    owner: Tensor
+    share: Tensor
     coded: Tensor
     whole: Tensor
 
@@ -105,6 +107,10 @@ class DiscretePart(nn.Module):
         self.register_buffer("starts", sizes.cumsum(0) - sizes, persistent=False)
         self.register_buffer("fixed", torch.tensor(fixed, dtype=torch.float64), persistent=False)
         self.register_buffer("place", torch.tensor(place, dtype=torch.long), persistent=False)
+        owner = torch.arange(len(self.columns)).repeat_interleave(sizes)
+        share = [count / column.rows for column in self.columns for count in column.counts]
+        self.register_buffer("owner", owner, persistent=False)
+        self.register_buffer("share", torch.tensor(share, dtype=torch.float64).unsqueeze(1), persistent=False)
         occurred = [count > 0 for column in self.columns for count in column.counts]
         self.register_buffer("occurred", torch.tensor(occurred), persistent=False)
         self.register_buffer("coded", torch.tensor(learned, dtype=torch.long), persistent=False)
@@ -245,7 +251,7 @@ class DiscretePart(nn.Module):
     def _outputs(self, codes: Tensor, flat: Tensor, lower: Tensor, context: Tensor) -> list[Tensor]:
         """What the networks return, `(n, outputs)`: with the context where there is one, then without it."""
         assert self.usual is not None
-        parts = [functional.embedding(flat[:, self.coded], self.embedding).flatten(1)]
+        parts = [functional.embedding(flat[:, self.coded], self._centered()).flatten(1)]
         if self.integers:
             valued = codes[:, self.whole] == VALUE
             parts.append(squash(lower.masked_fill(~valued, 0.0)))
@@ -255,6 +261,16 @@ class DiscretePart(nn.Module):
             return [plain]
         # The context corrects what the columns alone say: it need not learn once more how they go together.
         return [plain + self.network(torch.cat((seen, context), -1)).squeeze(-1), plain]
+
+    def _centered(self) -> Tensor:
+        """The vector of each code less its column's mean over the training records.
+
+        What nearly all records have is then 0: of a thousand columns that are hardly ever set, only those that are
+        say anything, and a step of training does not move all logits at once.
+        """
+        mean = self.embedding.new_zeros(len(self.columns), self.width)
+        mean = mean.index_add(0, self.owner, self.share.to(mean.dtype) * self.embedding)
+        return self.embedding - mean[self.owner]
 
     def _log_softmax(self, raw: Tensor, number: int, start: int, count: int, live: int) -> Tensor:
         moved = raw[:, start : start + count * live].unflatten(1, (count, live))
