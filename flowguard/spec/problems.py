@@ -53,11 +53,13 @@ def cross_problems(pipeline: Pipeline) -> Iterator[Problem]:
                 "entry: a model holds the levels of its categories, and models go to MLflow",
             )
     model = pipeline.model
-    if pipeline.score == "largest" and (model.family != "maf" or model.order != "single"):
+    permuted = model.family == "maf" and model.order != "single"
+    if pipeline.score == "largest" and (permuted or model.family in ("realnvp", "continuous")):
+        found = f"{model.family} in {model.order} order" if permuted else model.family
         yield Problem(
             ("score",),
-            f"found 'largest' with {model.family} in {model.order} order; expected `family: maf` with `order: single`, "
-            "whose columns have exact terms of their own, or another score",
+            f"found 'largest' with {found}; expected `family: maf` with `order: single`, or gaussian, whose columns have "
+            "exact terms of their own, or another score",
         )
     for key in ("since", "until"):
         if getattr(pipeline.split, key) is not None and source.time is None:

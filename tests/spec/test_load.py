@@ -263,3 +263,18 @@ def test_every_kind_of_feature_is_read(tmp_path: Path) -> None:
     features = load_pipeline(path).columns.features
     assert [entry.kind for entry in features.values()] == ["number", "integer", "boolean", "category", "number"]
     assert features["a"].unit == "EUR"
+
+
+@pytest.mark.parametrize(
+    ("model", "found"),
+    [("family: realnvp", "realnvp"), ("family: continuous", "continuous"), ("order: random", "maf in random order")],
+)
+def test_the_largest_column_needs_a_family_with_terms_by_column(tmp_path: Path, model: str, found: str) -> None:
+    text = "source: {path: x, batch: file}\ncolumns: {features: {a: number}}\nscore: largest\nmodel: {%s}\n"
+    path = tmp_path / "orders.yaml"
+    path.write_text(text % model)
+    with pytest.raises(PipelineError, match=f"found 'largest' with {found}; expected `family: maf`"):
+        load_pipeline(path)
+    for fits in ("family: gaussian", "orders: 3"):
+        path.write_text(text % fits)
+        assert load_pipeline(path).score == "largest"
