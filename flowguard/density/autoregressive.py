@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from flowguard.density.bijection import Bijection, hold
-from flowguard.density.masked import MaskedNetwork, with_context
+from flowguard.density.masked import MaskedNetwork, squash, with_context
 from flowguard.density.transformers import Transformer
 
 
 class Autoregressive(Bijection):
-    """z_i = t(x_i; parameters(columns before i, context)): one network pass forward, one per column back.
+    """z_i = t(x_i; parameters(columns before i, context)): one network pass either way, back column by column.
 
     Source: Papamakarios, Pavlakou, Murray 2017 (Masked Autoregressive Flow). `order` lists the columns first
     to last (default 0, 1, ..). The first column's parameters depend on the context, all others also on the
@@ -62,10 +62,12 @@ class Autoregressive(Bijection):
         return z, log_slope.sum(-1)
 
     def inverse(self, z: Tensor, context: Tensor | None = None, *, observed: Tensor | None = None) -> Tensor:
-        columns = list(torch.zeros_like(z).unbind(-1))
-        for column in self.order:
-            known = torch.stack(columns, -1)
-            columns[column] = self.invert_column(known, z[:, column], column, context, observed=observed)
+        unrolled = self.network.unrolled(with_context(z[:, :0], context, self.context_features))
+        columns = list(z.T.contiguous())
+        for degree, column in enumerate(self.order, start=1):
+            value = self.transformer.inverse(columns[column], unrolled.parameters(column))
+            columns[column] = hold(value, None if observed is None else observed[:, column])
+            unrolled.reveal(degree, squash(columns[column]).unsqueeze(-1))
         return torch.stack(columns, -1)
 
     def invert_column(

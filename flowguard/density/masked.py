@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +74,8 @@ class MaskedNetwork(nn.Module):
     def __init__(self, inputs: Sequence[int], targets: Sequence[int], *, size: int, hidden: Sequence[int]) -> None:
         super().__init__()
         self.targets, self.size = len(targets), size
+        self.input_degrees, self.target_degrees = tuple(inputs), tuple(targets)
+        self.unit_degrees: list[tuple[int, ...]] = []
         useful = sorted({degree for degree in inputs if degree < max(targets)})
         into = torch.tensor(list(inputs), dtype=torch.float32)
         out = torch.tensor(list(targets), dtype=torch.float32)
@@ -83,7 +87,8 @@ class MaskedNetwork(nn.Module):
             raise ValueError(f"hidden must list positive widths, not {list(hidden)}")
         layers, before = [], into
         for width in hidden:
-            units = torch.tensor([float(useful[i * len(useful) // width]) for i in range(width)])
+            self.unit_degrees.append(tuple(useful[i * len(useful) // width] for i in range(width)))
+            units = torch.tensor(self.unit_degrees[-1], dtype=torch.float32)
             layers.append(MaskedLinear((units[:, None] >= before[None, :]).float()))
             before = units
         self.layers = nn.ModuleList(layers)
@@ -108,6 +113,109 @@ class MaskedNetwork(nn.Module):
             values = self.output(hidden).unflatten(-1, (self.targets, self.size))
             direct = self.direct(inputs).unsqueeze(-1)
         return values + functional.pad(direct, (0, self.size - 1))
+
+    def unrolled(self, free: Tensor) -> Unrolled:
+        """The network with its inputs of degree 0 known, `(batch, how many)`, and the others to come."""
+        return Unrolled(self, free)
+
+
+class Unrolled:
+    """A masked network whose inputs become known by and by, in order of degree.
+
+    `parameters(i)` equals `network(inputs, i)` but for rounding. A unit of degree g sees degrees up to g alone, and
+    units stand in order of degree. So as soon as the inputs of degree g are known, its units follow once and for all:
+    their rows times the columns known so far, among which the mask hides none. All targets together cost about one
+    pass, where a pass for each would cost as many as there are targets.
+
+    Activations lie `(units, batch)`, so that those known so far are one block of memory. Products are not filled up
+    as in `aligned_linear`: nothing is scored here, and a value's last bits may depend on its place in the batch.
+
+    Errors: ValueError for inputs out of turn, and for a target before all that it sees is known.
+
+    Example:
+        >>> network = MaskedNetwork([1, 2, 0], [1, 2], size=4, hidden=(8, 8))
+        >>> x = torch.randn(5, 3)
+        >>> unrolled = network.unrolled(x[:, 2:])
+        >>> unrolled.reveal(1, x[:, :1])
+        >>> bool(torch.allclose(unrolled.parameters(1), network(x, 1), atol=1e-6))
+        True
+    """
+
+    def __init__(self, network: MaskedNetwork, free: Tensor) -> None:
+        self.network, self.batch = network, free.shape[0]
+        self.degrees = sorted(network.input_degrees)
+        self.inputs = _Known(len(self.degrees), free)
+        self.hidden = [_Known(len(units), free) for units in network.unit_degrees]
+        self.linear: list[tuple[Tensor, Tensor | None]] = []
+        if network.constant is None:
+            # Inputs come by degree, so the columns of what reads them have to stand in that order too.
+            place = sorted(range(len(self.degrees)), key=network.input_degrees.__getitem__)
+            layers = [cast(MaskedLinear, layer) for layer in network.layers]
+            self.linear = [(layer.weight, layer.bias) for layer in layers]
+            self.linear[0] = layers[0].weight[:, place], layers[0].bias
+            self.direct = network.direct.weight[:, place]
+        self.reveal(0, free)
+
+    def reveal(self, degree: int, values: Tensor) -> None:
+        """All inputs of one degree, `(batch, how many)`, in their order among the network's inputs."""
+        first, last = bisect_left(self.degrees, degree), bisect_right(self.degrees, degree)
+        found, expected = (len(self.inputs.rows), tuple(values.shape)), (first, (self.batch, last - first))
+        if found != expected:
+            raise ValueError(
+                f"inputs of degree {degree} come after {first} others and are {expected[1]}; "
+                f"got {found[1]} after {found[0]}"
+            )
+        self.inputs.append(values.T)
+        below, hidden = self.inputs, values.T
+        for depth, (weight, bias) in enumerate(self.linear):
+            units, known = self.network.unit_degrees[depth], self.hidden[depth]
+            rows = slice(bisect_left(units, degree), bisect_right(units, degree))
+            if rows.start < rows.stop:
+                change = _product(weight, bias, rows, below.rows)
+                # Layers of one width have units of the same degrees: what is added is of the same units.
+                residual = depth > 0 and len(units) == len(self.network.unit_degrees[depth - 1])
+                hidden = hidden + change if residual else change
+                known.append(functional.relu(hidden))
+            below = known
+
+    def parameters(self, target: int) -> Tensor:
+        """Parameters `(batch, size)` of a target all of whose inputs are known."""
+        network, degree = self.network, self.network.target_degrees[target]
+        if network.constant is not None:
+            return network.constant[target].expand(self.batch, -1)
+        seen, units = bisect_left(self.degrees, degree), bisect_left(network.unit_degrees[-1], degree)
+        if len(self.inputs.rows) < seen:
+            raise ValueError(f"target {target} sees {seen} inputs; only {len(self.inputs.rows)} are known")
+        rows = slice(target * network.size, (target + 1) * network.size)
+        output = network.output
+        values = _product(output.weight, output.bias, rows, self.hidden[-1].rows[:units])
+        direct = _product(self.direct, None, slice(target, target + 1), self.inputs.rows[:seen])
+        values[:1] += direct
+        # Transformers read a record's parameters side by side.
+        return values.T.contiguous()
+
+
+class _Known:
+    """Rows that become known by and by, `(so far, batch)`."""
+
+    def __init__(self, rows: int, like: Tensor) -> None:
+        # Written in place, the rows are moved once. Autograd keeps the tensors it is shown and needs them unchanged.
+        self.space = None if torch.is_grad_enabled() else like.new_empty(rows, like.shape[0])
+        self.rows = like.new_empty(0, like.shape[0])
+
+    def append(self, rows: Tensor) -> None:
+        if self.space is None:
+            self.rows = torch.cat((self.rows, rows))
+            return
+        known = len(self.rows)
+        self.space[known : known + len(rows)] = rows
+        self.rows = self.space[: known + len(rows)]
+
+
+def _product(weight: Tensor, bias: Tensor | None, rows: slice, known: Tensor) -> Tensor:
+    """Some outputs of a linear layer, its first inputs being all there are: `(inputs, batch)` -> `(rows, batch)`."""
+    weight = weight[rows, : len(known)]
+    return weight @ known if bias is None else torch.addmm(bias[rows, None], weight, known)
 
 
 def with_context(x: Tensor, context: Tensor | None, width: int) -> Tensor:

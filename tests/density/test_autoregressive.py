@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import product
+from typing import Any, cast
+
 import pytest
 import torch
 from scipy import stats
 
-from flowguard.density import Autoregressive, Flow
+from flowguard.density import Autoregressive, Chain, Flow, maf
+from flowguard.density.bijection import hold
 from flowguard.density.masked import MaskedNetwork
 from flowguard.density.transformers import Affine
 
@@ -56,3 +60,84 @@ def test_a_far_out_column_leaves_the_parameters_of_the_next_bounded() -> None:
     z, log_slope = layer.forward_columns(x)
     assert abs(z[0, 1]) < 100 * 7
     assert torch.isfinite(log_slope).all()
+
+
+def column_by_column(
+    layer: Autoregressive, z: torch.Tensor, context: torch.Tensor | None, observed: torch.Tensor | None
+) -> torch.Tensor:
+    """The inverse by its definition: a whole pass of the network for each column."""
+    x = torch.zeros_like(z)
+    for column in layer.order:
+        value = layer.invert_column(x.clone(), z[:, column], column, context, observed=observed)
+        x = torch.cat((x[:, :column], value[:, None], x[:, column + 1 :]), 1)
+    return x
+
+
+def stack(columns: int, context: int, **settings: Any) -> list[Autoregressive]:
+    """Two layers in float64 with every parameter moved at random, as if trained."""
+    flow = maf(columns, context=context, layers=2, bins=5, components=4, seed=3, **settings).double()
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+    return [cast(Autoregressive, part) for part in cast(Chain, flow.bijection).parts]
+
+
+@pytest.mark.parametrize("transformer", ["affine", "spline", "mixture"])
+@pytest.mark.parametrize("columns", [1, 2, 5, 70])
+def test_the_inverse_equals_that_of_a_pass_per_column(transformer: str, columns: int) -> None:
+    generator = torch.Generator().manual_seed(5)
+    z = torch.randn(6, columns, generator=generator, dtype=torch.float64)
+    some = torch.rand(6, columns, generator=generator) > 0.4
+    some[0], some[1] = True, False
+    axes = ("single", "alternate", "random"), ((8,), (64, 64), (32, 16, 16)), (0, 3)
+    # Seventy passes of a mixture take their time: there, each order and each shape once.
+    settings = product(*axes) if columns < 70 else zip(*axes[:2], (3, 3, 0), strict=True)
+    for order, hidden, width in settings:
+        context = torch.randn(6, width, generator=generator, dtype=torch.float64) if width else None
+        layers = stack(columns, width, transformer=transformer, order=order, hidden=hidden)
+        for layer, observed in product(layers, (None, some)):
+            with torch.no_grad():
+                found = layer.inverse(z, context, observed=observed)
+                expected = column_by_column(layer, z, context, observed)
+                back, _ = layer(found, context, observed=observed)
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+            assert observed is None or (found[~observed] == 0).all()
+            torch.testing.assert_close(back, hold(z, observed), rtol=0, atol=1e-8)
+
+
+def test_the_inverse_keeps_float32() -> None:
+    for layer in stack(5, 2, order="random"):
+        context, z = torch.ones(9, 2), torch.randn(9, 5, generator=torch.Generator().manual_seed(6))
+        found = layer.float().inverse(z, context)
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, column_by_column(layer, z, context, None), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("transformer", ["affine", "spline", "mixture"])
+def test_the_inverse_has_the_gradients_of_a_pass_per_column(transformer: str) -> None:
+    observed = torch.rand(6, 4, generator=torch.Generator().manual_seed(7)) > 0.2
+    for layer, mask in product(stack(4, 2, transformer=transformer, order="random"), (None, observed)):
+        generator = torch.Generator().manual_seed(8)
+        z, context = (torch.randn(6, width, generator=generator, dtype=torch.float64) for width in (4, 2))
+        wanted = [z.requires_grad_(), context.requires_grad_(), *layer.parameters()]
+        found = torch.autograd.grad(layer.inverse(z, context, observed=mask).square().sum(), wanted)
+        expected = torch.autograd.grad(column_by_column(layer, z, context, mask).square().sum(), wanted)
+        torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-8)
+        assert all(gradient.abs().max() > 0 for gradient in found)
+
+
+def test_what_stands_in_a_missing_cell_does_not_reach_the_inverse() -> None:
+    layer = stack(5, 0, order="random")[1]
+    z = torch.randn(6, 5, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+    observed = torch.rand(6, 5, generator=torch.Generator().manual_seed(10)) > 0.4
+    junk = layer.inverse(z.masked_fill(~observed, torch.nan), observed=observed)
+    assert torch.equal(junk, layer.inverse(z, observed=observed))
+
+
+def test_the_inverse_refuses_a_context_of_the_wrong_width() -> None:
+    layer = Autoregressive(2, Affine(), context=4)
+    with pytest.raises(ValueError, match=r"context has shape \(3, 0\); expected \(3, 4\)"):
+        layer.inverse(torch.zeros(3, 2))
+    with pytest.raises(ValueError, match=r"context has shape \(2, 4\); expected \(3, 4\)"):
+        layer.inverse(torch.zeros(3, 2), torch.zeros(2, 4))
