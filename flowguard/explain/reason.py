@@ -18,10 +18,15 @@ Ranges = Callable[[NDArray[np.intp], int], tuple[NDArray[np.float64], NDArray[np
 
 @dataclass(frozen=True)
 class Said:
-    """How a cell reads: its value, and why it is odd, with the probability of its code given the columns before."""
+    """How a cell reads: its value, and why it is odd, with the probability of its code given the columns before.
+
+    `usual`: the cell holds a plain value, which stands beside this likeliest other one with its probability, such as
+    0; then there are no `words`, which need the expected range.
+    """
 
     text: str
     words: str
+    usual: tuple[str, float] | None = None
 
 
 # : (row numbers, column number) -> for each row how it reads, None where it holds a plain value or nothing at all
@@ -97,16 +102,18 @@ def reasons_for(
             unit = (units or {}).get(name)
             mass = None if mass_terms is None else float(mass_terms[row, column])
             value, bottom, ceiling = float(values[row, column]), low[row, column], high[row, column]
+            cell = said_of.get((row, column))
             if hidden[column]:
                 text, said = say.REDACTED, say.redacted_reason(name)
-            elif (row, column) in said_of:
-                text, said = said_of[row, column].text, said_of[row, column].words
+            elif cell is not None and cell.words:
+                text, said = cell.text, cell.words
             elif math.isnan(value):
                 text = say.MISSING
                 said = say.missing_reason(name, None if mass is None else math.exp(mass))
             else:
                 text = say.quantity(value, unit)
-                said = _said(name, value, bottom, ceiling, unit, mass, float(terms[row, column]))
+                usual = None if cell is None else cell.usual
+                said = _said(name, value, bottom, ceiling, unit, mass, float(terms[row, column]), usual)
             found.append(
                 Reason(
                     record_id=record_id,
@@ -167,21 +174,37 @@ def _ranges(
     for row, columns in enumerate(chosen):
         wanted[row, list(columns)] = True
     wanted &= ~np.isnan(values) & ~hidden
-    for cell in said_of:
-        wanted[cell] = False
+    for place, cell in said_of.items():
+        wanted[place] &= not cell.words
     for column in np.flatnonzero(wanted.any(axis=0)):
         rows = np.flatnonzero(wanted[:, column])
         low[rows, column], high[rows, column] = expected(rows, int(column))
     return low, high
 
 
-def _said(name: str, value: float, low: float, high: float, unit: str | None, mass: float | None, term: float) -> str:
+def _said(
+    name: str,
+    value: float,
+    low: float,
+    high: float,
+    unit: str | None,
+    mass: float | None,
+    term: float,
+    usual: tuple[str, float] | None,
+) -> str:
     inside = not (value < low or value > high)
+    said = say.value_reason(name, value, low, high, unit=unit)
+    if usual is not None:
+        if usual[1] <= 0.5:
+            return said
+        # The value fits but that there is one beside the usual one does not, or neither does.
+        told = say.quantity(value, unit) if inside else said.removeprefix(f"{name} ")
+        return say.beside_reason(name, told, usual)
     # The value fits but that there is one does not: more than half of the term comes from the column being
     # observed.
     if mass is not None and inside and -mass > max(math.log(2.0), 0.5 * term):
         return say.present_reason(name, value, math.exp(mass), unit=unit)
-    return say.value_reason(name, value, low, high, unit=unit)
+    return said
 
 
 def _finite(value: float) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 
 REDACTED = "redacted"
 MISSING = "missing"
@@ -36,6 +37,15 @@ def quantity(value: float, unit: str | None = None) -> str:
     """
     text = number(value)
     return f"{text} {unit}" if unit and math.isfinite(value) else text
+
+
+def visible(text: str) -> str:
+    """Text without anything that acts: control characters and marks that turn the writing direction as code points.
+
+    >>> visible("a\\u202eb"), visible("\\x1b[2J")
+    ('a[U+202E]b', '[U+001B][2J')
+    """
+    return "".join(f"[U+{ord(c):04X}]" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co") else c for c in text)
 
 
 def percent(share: float) -> str:
@@ -92,13 +102,18 @@ def value_reason(column: str, value: float, low: float | None, high: float | Non
     return f"{said}; within the expected {wanted}" if inside else f"{said}; {wanted} expected"
 
 
-def missing_reason(column: str, probability: float | None = None) -> str:
+def missing_reason(column: str, probability: float | None = None, *, ever: bool = True) -> str:
     """Why it is odd that a column is missing; `probability`: of being missing, given the context, when known.
 
-    >>> missing_reason("arr_delay", 0.03), missing_reason("arr_delay")
-    ('arr_delay is missing; observed in 97 % of such records', 'arr_delay is missing')
+    `ever`: whether it was ever missing in training.
+
+    >>> missing_reason("arr_delay", 0.03), missing_reason("arr_delay"), missing_reason("fare", 0.001, ever=False)
+    ('arr_delay is missing; observed in 97 % of such records', 'arr_delay is missing', \
+'fare is missing, which it never was in training')
     """
     said = f"{column} is missing"
+    if not ever:
+        return f"{said}, which it never was in training"
     return said if probability is None else f"{said}; observed in {percent(1.0 - probability)} of such records"
 
 
@@ -108,39 +123,57 @@ def present_reason(column: str, value: float, probability: float, *, unit: str |
     >>> present_reason("arr_delay", 12.0, 0.02, unit="min")
     'arr_delay 12 min; missing in 98 % of such records'
     """
-    return f"{column} {quantity(value, unit)}; missing in {percent(1.0 - probability)} of such records"
+    return beside_reason(column, quantity(value, unit), (MISSING, 1.0 - probability))
 
 
-def level_reason(column: str, text: str, probability: float | None, expected: tuple[str, float] | None = None) -> str:
+def level_reason(column: str, text: str, probability: float, expected: tuple[str, float] | None = None) -> str:
     """Why a level, or a number that has a probability of its own, is odd.
 
-    `probability` is that of the level given what comes before, None for one never seen; `expected` is the likeliest
-    other level with its probability.
+    `probability` is that of the level given what comes before; `expected` is the likeliest other one with its own.
 
-    >>> level_reason("protocol", "icmp", 0.003, ("tcp", 0.97)), level_reason("service", "gopher", None)
-    ('protocol icmp in 0.3 % of such records; tcp in 97 %', 'service gopher was never seen in training')
+    >>> level_reason("protocol", "icmp", 0.003, ("tcp", 0.97)), level_reason("protocol", "missing", 0.01)
+    ('protocol icmp in 0.3 % of such records; tcp in 97 %', 'protocol is missing in 1 % of such records')
     """
-    often = "was never seen in training" if probability is None else f"in {percent(probability)} of such records"
-    said = f"{column} {'is ' if text == MISSING else ''}{text} {often}"
+    said = f"{column} {_is(text)} in {percent(probability)} of such records"
     return said if expected is None else f"{said}; {expected[0]} in {percent(expected[1])}"
 
 
-def beside_reason(column: str, text: str, usual: str, probability: float) -> str:
-    """Why a number is odd that nearly always has one value, which this record has not.
+def unseen_reason(
+    column: str, text: str, probability: float | None = None, expected: tuple[str, float] | None = None
+) -> str:
+    """Why a level is odd that the model does not know.
 
-    >>> beside_reason("tax", "12.5", "0", 0.98)
-    'tax 12.5; 0 in 98 % of such records'
+    `probability` is that of all levels that are too rare to be told apart, None where every level of training is.
+
+    >>> unseen_reason("service", "gopher", None, ("http", 0.9))
+    'service gopher was never seen in training; http in 90 % of such records'
+    >>> unseen_reason("city", "Ely", 0.02)
+    'city Ely is none of the common ones; one like it in 2 % of such records'
     """
-    return f"{column} {text}; {usual} in {percent(probability)} of such records"
+    said = f"{column} {text} was never seen in training"
+    if probability is not None:
+        said = f"{column} {text} is none of the common ones; one like it in {percent(probability)} of such records"
+    if expected is None:
+        return said
+    return f"{said}; {expected[0]} in {percent(expected[1])}" + ("" if probability is not None else " of such records")
 
 
-def off_lattice_reason(column: str, text: str, step: float) -> str:
-    """Why a number between the values that an integer can take is odd.
+def beside_reason(column: str, text: str, usual: tuple[str, float]) -> str:
+    """Why a number is odd that is usually at one value, or missing: `usual` and its probability.
 
-    >>> off_lattice_reason("count", "3.5", 1.0)
-    'count 3.5; whole steps of 1 expected'
+    >>> beside_reason("tax", "12.5", ("0", 0.98)), beside_reason("tax", "9e+09; 3 to 40 expected", ("0", 0.98))
+    ('tax 12.5; 0 in 98 % of such records', 'tax 9e+09; 3 to 40 expected; 0 in 98 % of such records')
     """
-    return f"{column} {text}; whole steps of {number(step)} expected"
+    return f"{column} {text}; {usual[0]} in {percent(usual[1])} of such records"
+
+
+def off_lattice_reason(column: str, text: str, step: float, *, whole: bool = False) -> str:
+    """Why a number between the values that an integer can take is odd; `whole`: these are the whole numbers.
+
+    >>> off_lattice_reason("count", "3.5", 1.0, whole=True), off_lattice_reason("temp", "3.55", 0.1)
+    ('count 3.5; a whole number expected', 'temp 3.55; steps of 0.1 expected')
+    """
+    return f"{column} {text}; {'a whole number' if whole else f'steps of {number(step)}'} expected"
 
 
 def redacted_reason(column: str) -> str:
@@ -162,6 +195,10 @@ def without_reasons(family: str) -> str:
         f"No reasons: the family {family} mixes column orders, so a record has no exact share per column. "
         "Use family: maf with order: single for reasons."
     )
+
+
+def _is(text: str) -> str:
+    return f"is {text}" if text == MISSING else text
 
 
 def _bound(value: float | None) -> float | None:

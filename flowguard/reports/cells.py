@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from datetime import date, datetime
+
+from flowguard.explain.words import visible
 
 #: Longer text is cut: a page is for looking, the table keeps the whole.
 LONGEST = 120
@@ -34,11 +35,5 @@ def cell(value: object) -> str:
     if isinstance(value, date):
         return value.isoformat()
     text = str(value)
-    shown = "".join(_visible(c) for c in text[: LONGEST + 1])
+    shown = visible(text[: LONGEST + 1])
     return shown if len(text) <= LONGEST else f"{shown[:LONGEST]}… ({len(text):,} characters)"
-
-
-def _visible(character: str) -> str:
-    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co"):
-        return f"[U+{ord(character):04X}]"
-    return character

@@ -121,7 +121,7 @@ class BatchSummary:
 
 @dataclass(frozen=True)
 class RateLine:
-    """Asked against observed for a month, the hold-out or all; `standard_error` is clustered by unit."""
+    """Asked against observed for a month, the hold-out or all; `standard_error` is clustered by `units` of `unit`."""
 
     name: str
     scored: int
@@ -130,6 +130,7 @@ class RateLine:
     observed: float
     standard_error: float
     units: int = 0
+    unit: str = ""
 
     @property
     def errors_away(self) -> float:

@@ -11,12 +11,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from flowguard.explain.words import number
 from flowguard.reports.canvas import PAPER, quiet
 from flowguard.reports.cells import cell
 from flowguard.reports.page import FlaggedRecord, RunReport
 from flowguard.reports.plots import draw_flags
 from flowguard.reports.sentences import count, on_rate, probability, rate
 
+# About how wide a character is, as a share of the picture's width.
+_CHARACTER = 0.0068
+_FIGURES = ("score", "p-value")
 _SETTINGS = {"font.family": "sans-serif", "font.size": 10.5, "axes.unicode_minus": False}
 
 
@@ -63,29 +67,32 @@ def _table(figure: Figure, report: RunReport, records: list[FlaggedRecord], top:
     columns = _columns(report, records)
     _say(figure, 0.03, top + 0.85 * step, "The strangest records", size=11, weight="bold")
     for x, title, cells in columns:
-        _say(figure, x, top, title, color=PAPER.soft, size=9.5)
+        ha = "right" if title in _FIGURES else "left"
+        _say(figure, x, top, title, color=PAPER.soft, size=9.5, ha=ha)
         for i, text in enumerate(cells, start=1):
-            _say(figure, x, top - i * step, text, color=PAPER.alert if title == "why" else PAPER.text)
+            _say(figure, x, top - i * step, text, color=PAPER.alert if title == "why" else PAPER.text, ha=ha)
     for i in range(len(records)):
         y = [top - (i + 0.5) * step] * 2
         figure.add_artist(Line2D([0.03, 0.974], y, color=PAPER.line, lw=0.8))
 
 
 def _columns(report: RunReport, records: list[FlaggedRecord]) -> list[tuple[float, str, list[str]]]:
-    """Where each column of the table starts, its title and its cells: keys, why, figures."""
+    """Where each column of the table starts (figures: ends), its title and its cells: keys, why, figures."""
     keys = [name for name in records[0].key if name not in report.redact]
     room, x, columns = 0.42, 0.03, []
     for name in keys:
         cells = [_short(cell(r.key.get(name)), 18) for r in records]
-        width = (max(len(t) for t in (_short(name, 18), *cells)) + 2) * 0.0068
+        width = (max(len(t) for t in (_short(name, 18), *cells)) + 2) * _CHARACTER
         if x + width > 0.03 + room:
             break
         columns.append((x, _short(name, 18), cells))
         x += width
-    why = [_short(r.reasons[0].words if r.reasons else "no reasons from this family", 62) for r in records]
-    columns.append((x + 0.012, "why", why))
-    columns.append((0.835, "score", [f"{r.score:.1f}" for r in records]))
-    columns.append((0.918, "p-value", [probability(r.p_value) for r in records]))
+    x += 0.012
+    longest = int((0.82 - x) / _CHARACTER)
+    why = [_short(r.reasons[0].words if r.reasons else "no reasons from this family", longest) for r in records]
+    columns.append((x, "why", why))
+    columns.append((0.892, "score", [f"{r.score:,.1f}" if abs(r.score) < 1e6 else number(r.score) for r in records]))
+    columns.append((0.974, "p-value", [probability(r.p_value) for r in records]))
     return columns
 
 

@@ -94,6 +94,7 @@ def _environment() -> Environment:
         percent=percent,
         rate=sentences.rate,
         probability=sentences.probability,
+        nats=sentences.nats,
         times=sentences.times,
         verdict=sentences.verdict,
         count=sentences.count,
@@ -117,13 +118,13 @@ def _card(record: FlaggedRecord, redact: Sequence[str]) -> dict[str, object]:
 
 
 def _reason(reason: Reason, largest: float, redact: Sequence[str]) -> dict[str, object]:
-    hidden = reason.column in redact
-    said = redacted_reason(reason.column) if hidden else reason.words
+    hidden, column = reason.column in redact, _kept(reason.column)
+    said = _kept(redacted_reason(reason.column) if hidden else reason.words)
     bar = abs(reason.share) / largest if largest > 0 and math.isfinite(reason.share) else 0.0
     return {
         "column": reason.column,
-        "rest": said.removeprefix(reason.column),
-        "lone": "" if said.startswith(reason.column) else said,
+        "rest": said.removeprefix(column),
+        "lone": "" if said.startswith(column) else said,
         "share": reason.share,
         "bar": f"{100 * min(bar, 1.0):.1f}",
         "strip": None if hidden else _strip(reason),

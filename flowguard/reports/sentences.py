@@ -39,6 +39,19 @@ def probability(p: float) -> str:
     return f"{p:.1e}"
 
 
+def nats(share: float) -> str:
+    """A share with its sign; a huge one without the digits that nobody needs.
+
+    >>> [nats(s) for s in (5.04, -0.04, 58567.71, 3.2e9, float("nan"))]
+    ['+5.0', '0.0', '+58,567.7', '+3.2e+09', '–']
+    """
+    if math.isnan(share):
+        return "–"
+    text = f"{share:,.1f}" if abs(share) < 1e6 else number(share)
+    text = "0.0" if text == "-0.0" else text
+    return f"+{text}" if share > 0 else text
+
+
 def count(n: int, noun: str) -> str:
     """A number of things.
 
@@ -73,7 +86,11 @@ def verdict(line: RateLine) -> str:
 
 
 def on_rate(line: RateLine, *, unit: str = "day") -> str:
-    """Asked beside observed, and what follows when they differ by more than two or three standard errors."""
+    """Asked beside observed, and what follows when they differ by more than two or three standard errors.
+
+    `unit` is what the records were clustered by, where the line itself does not say.
+    """
+    unit = line.unit or unit
     said = f"{line.name}: {rate(line.asked)} asked, {rate(line.observed)} observed"
     if not _judged(line):
         return f"{said}. There are too few {unit}s to say how far that is from chance."

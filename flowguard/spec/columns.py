@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -14,9 +14,9 @@ Front = Literal["standard", "robust", "quantile"]
 class NumberFeature(Section):
     """A number whose density is modelled; values that repeat far more often than their neighbours get a probability."""
 
-    kind: Literal["number"]
-    """Any number. Declare whole minutes or cents a number too, where the distance between values means more than which
-    of them was met."""
+    kind: Literal["number"] = "number"
+    """Any number: it has a density. Declare whole minutes or cents a number too, where the distance between values
+    means more than which of them was met. Where the kind is not given, a feature is a number."""
     front: Front = "quantile"
     """How values are brought to scale: mean and deviation, median and quartile range, or a smooth map by
     quantiles."""
@@ -44,8 +44,7 @@ class CategoryFeature(Section):
     """One of a set of values: text, booleans or whole numbers."""
     max_levels: int = Field(default=1000, ge=1, le=100_000)
     """How many of the commonest values are told apart; the others are treated as unseen."""
-    unit: Literal[""] = ""
-    """Categories have no unit."""
+    unit: ClassVar[str] = ""
 
 
 class BooleanFeature(Section):
@@ -53,8 +52,7 @@ class BooleanFeature(Section):
 
     kind: Literal["boolean"]
     """True or false."""
-    unit: Literal[""] = ""
-    """A yes or no has no unit."""
+    unit: ClassVar[str] = ""
 
 
 class _Context(Section):
@@ -113,18 +111,47 @@ def _kind_alone(value: Any) -> Any:
     return {"kind": value} if isinstance(value, str) else value
 
 
+FeatureKind = Literal["number", "integer", "category", "boolean"]
+_MODELLED = "`number`, `integer`, `category` or `boolean`"
+_MEANT = {
+    "cyclic": ": a cyclic column is context",
+    **dict.fromkeys(("text", "string", "str", "enum", "categorical"), ": text is a `category`"),
+    **dict.fromkeys(("float", "double", "decimal", "numeric"), ": any number is a `number`"),
+    **dict.fromkeys(("int", "count"), ": whole numbers are an `integer`"),
+    **dict.fromkeys(("bool", "flag"), ": true or false is a `boolean`"),
+}
+
+
 def _number_by_default(value: Any) -> Any:
-    if isinstance(value, dict) and value.get("kind") == "cyclic":
-        raise misfit("kind", "'cyclic'", "`number`, `integer`, `category` or `boolean`: a cyclic column is context")
-    return {"kind": "number", **value} if isinstance(value, dict) else _kind_alone(value)
+    if isinstance(value, Section):
+        return value
+    if not isinstance(value, dict | str):
+        found = "nothing" if value is None else "a list" if isinstance(value, list) else repr(value)
+        raise misfit("", found, f"{_MODELLED}, or a mapping such as {{kind: number, unit: EUR}}")
+    entry = {"kind": "number", **value} if isinstance(value, dict) else {"kind": value}
+    kind = entry["kind"]
+    if kind not in get_args(FeatureKind):
+        meant = _MEANT.get(kind, "") if isinstance(kind, str) else ""
+        raise misfit("kind" if isinstance(value, dict) else "", repr(kind), _MODELLED + meant)
+    takers = {one: set(section.model_fields) for one, section in _SECTIONS.items()}
+    for key in entry:
+        others = [f"`kind: {one}`" for one, keys in takers.items() if key in keys]
+        if key not in takers[kind] and others:
+            said = f"no `{key}`: it belongs to {' and '.join(others)}"
+            raise misfit(key, f"`{key}` with {kind}", said)
+    return entry
 
 
 Feature = Annotated[NumberFeature | IntegerFeature | CategoryFeature | BooleanFeature, Field(discriminator="kind")]
+_SECTIONS: dict[str, type[Section]] = {
+    "number": NumberFeature,
+    "integer": IntegerFeature,
+    "category": CategoryFeature,
+    "boolean": BooleanFeature,
+}
 FeatureEntry = Annotated[
     Feature,
-    BeforeValidator(
-        _number_by_default, json_schema_input_type=Literal["number", "integer", "category", "boolean"] | Feature
-    ),
+    BeforeValidator(_number_by_default, json_schema_input_type=FeatureKind | Feature),
 ]
 ContextEntry = Annotated[
     Context,
@@ -136,8 +163,7 @@ class Columns(Section):
     """Features and context, each by name. `columns: infer` leaves both to what the data looks like."""
 
     features: dict[Name, FeatureEntry] = Field(default_factory=dict, examples=[{"amount": "number"}])
-    """The columns whose density is modelled. Their order is the model's: each is explained given those before
-    it."""
+    """The columns that are modelled. Their order is the model's: each is explained given those before it."""
     context: dict[Name, ContextEntry] = Field(default_factory=dict, examples=[{"country": "category"}])
     """The columns that the features are conditioned on."""
 

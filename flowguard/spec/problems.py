@@ -58,8 +58,8 @@ def cross_problems(pipeline: Pipeline) -> Iterator[Problem]:
         found = f"{model.family} in {model.order} order" if permuted else model.family
         yield Problem(
             ("score",),
-            f"found 'largest' with {found}; expected `family: maf` with `order: single`, or gaussian, whose columns have "
-            "exact terms of their own, or another score",
+            f"found 'largest' with {found}; expected `family: maf` with `order: single`, or gaussian, whose columns "
+            "have exact terms of their own, or another score",
         )
     for key in ("since", "until"):
         if getattr(pipeline.split, key) is not None and source.time is None:

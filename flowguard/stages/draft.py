@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import pyarrow as pa
-
 from flowguard.spec.source import OUTPUT_COLUMNS
 from flowguard.tables import ColumnProfile
 
@@ -46,15 +44,20 @@ class Draft:
         object.__setattr__(self, "seen", seen)
 
 
+_ORDER = {"category": 0, "boolean": 0, "integer": 1, "number": 2}
+
+
 def entries_of(columns: Sequence[ColumnProfile], *, time: str | None = None) -> list[Entry]:
-    """Features and context as the profile suggests them; `time` names the time column where it is known."""
-    entries = []
-    few = [c for c in columns if c.role == "context" and c.kind == "category" and pa.types.is_integer(c.type)]
+    """Features and context as the profile suggests them; `time` names the time column where it is known.
+
+    Features: categories and booleans, then integers, then numbers, each in the table's order, so that a number is
+    explained given what kind of record it belongs to.
+    """
     features = [column for column in columns if column.role == "feature" and column.name != time]
-    for column in features or few:  # a table of nothing but few-valued numbers has them as features
-        entries.append(Entry("features", column.name, {"kind": "number"}, _described(column)))
+    features.sort(key=lambda column: _ORDER[column.kind])
+    entries = [Entry("features", column.name, {"kind": column.kind}, _described(column)) for column in features]
     for column in columns:
-        if column.role == "context" and column.name != time and (features or column not in few):
+        if column.role == "context" and column.name != time:
             period = {} if column.period is None else {"period": column.period}
             entries.append(Entry("context", column.name, {"kind": column.kind, **period}, _described(column)))
     clock = next((c for c in columns if c.name == time or (time is None and c.role == "time")), None)
@@ -85,12 +88,13 @@ def text_of(draft: Draft) -> str:
         "",
         "columns:",
         "  # What is modelled. A column is explained given the ones above it: put causes before effects.",
+        *_kinds(draft.entries),
         "  features:",
         *[_entry_line(entry) for entry in draft.entries if entry.section == "features"],
     ]
     context = [entry for entry in draft.entries if entry.section == "context"]
     if context:
-        lines += ["  # What the features depend on, and what is not judged itself.", "  context:"]
+        lines += ["  # What the features depend on and what is not judged itself.", "  context:"]
         lines += [_entry_line(entry) for entry in context]
     left_out = [column for column in draft.columns if column.role == "skip"]
     if left_out:
@@ -115,6 +119,22 @@ def text_of(draft: Draft) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _kinds(entries: Sequence[Entry]) -> list[str]:
+    """What the kinds that were suggested mean, and when another choice is better."""
+    kinds = {entry.settings["kind"] for entry in entries if entry.section == "features"}
+    lines = []
+    if "integer" in kinds:
+        lines.append(
+            "  # An integer has a probability for each value, a number a density: call amounts and times numbers."
+        )
+    if kinds & {"category", "boolean"}:
+        lines += [
+            "  # A category or boolean whose rare values are nothing odd (site, product) is better moved to context:",
+            "  # the other columns are then judged given it, and it is not judged itself.",
+        ]
+    return lines
 
 
 def _source_lines(draft: Draft) -> list[str]:
@@ -164,17 +184,17 @@ def _described(column: ColumnProfile) -> str:
     if seen is None:
         return ""
     words = []
-    if column.kind in ("number", "clock") or column.role == "time":
+    if column.kind in ("number", "integer", "clock") or column.role == "time":
         if seen.low is not None:
             words.append(f"{_number(seen.low)} to {_number(seen.high)}")
         if seen.mean is not None:
             words.append(f"mean {_number(seen.mean)}")
     about = "" if seen.distinct_is_exact else "about "
-    if column.kind != "clock":
+    if column.kind not in ("clock", "boolean"):
         words.append(f"{about}{seen.distinct:,} different")
     if column.kind == "category":
         words.append("such as " + ", ".join(seen.examples))
-    if column.kind == "number" and seen.common_share >= 0.2:
+    if column.kind == "boolean" or (column.kind in ("number", "integer") and seen.common_share >= 0.2):
         words.append(f"{_number(seen.common)} in {seen.common_share:.0%}")
     if seen.missing:
         words.append(f"{seen.missing_share:.1%} missing")
@@ -188,7 +208,7 @@ def _described(column: ColumnProfile) -> str:
 def _number(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
-    return str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _scalar(value: object) -> str:

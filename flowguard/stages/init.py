@@ -59,8 +59,8 @@ def init(data: str, out: str | Path, *, name: str | None = None, force: bool = F
     entries = entries_of(columns)
     if not any(entry.section == "features" for entry in entries):
         raise InputError(
-            f"{source.describe()} has no column that can be a feature: features are numbers for now, and "
-            f"{_listed(columns)}. Add a number column, or compute one with a query."
+            f"{source.describe()} has no column that can be a feature: {_listed(columns)}. "
+            "Add a column of numbers, categories or booleans, or compute one with a query."
         )
     draft = Draft(
         name=name or _name_of(out),

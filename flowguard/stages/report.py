@@ -31,6 +31,7 @@ from flowguard.reports import (
     run_picture,
     score_histogram,
 )
+from flowguard.spec import Pipeline
 from flowguard.stages.flagged import Flagged, of_batch, strangeness
 from flowguard.stages.manifest import Manifest, latest
 from flowguard.stages.progress import work
@@ -157,10 +158,12 @@ def _run_report(
     groups = [_line(month, part, calibration) for month, part in sorted(months.items())] if by_day else []
     notices = [] if newest.explains else [without_reasons(newest.density.config["family"])]
     split = workspace.pipeline.split
-    if overall.errors_away > 2 and overall.observed > overall.asked:
+    beyond = [line for line in (overall, *groups) if line.errors_away > 2 and line.observed > line.asked]
+    if beyond:
+        which = "these batches" if overall in beyond else " and ".join(line.name for line in beyond)
         fitted = f"{split.since or 'the beginning'} to {split.until or 'the end'}"
         notices.append(
-            f"The threshold was calibrated on records from {fitted}. These batches are flagged more often than asked, "
+            f"The threshold was calibrated on records from {fitted}. More than asked were flagged in {which}, "
             "most on the days that stand out above: another season or new conditions make ordinary records look "
             "strange. The asked rate is guaranteed only for records like those of the calibration; train on records "
             "like these to restore it."
@@ -180,7 +183,7 @@ def _run_report(
         batches=[_summary(manifest) for manifest in manifests],
         overall=overall,
         unit="day" if by_day else "batch",
-        holdout=None if holdout is None else _holdout_line(holdout),
+        holdout=None if holdout is None else _holdout_line(holdout, _unit(workspace.pipeline)),
         groups=groups,
         strangest=[_shown(record, {}) for record in strangest],
         notices=notices,
@@ -201,7 +204,15 @@ def _line(name: str, manifests: Sequence[Manifest], calibration: Calibration) ->
     return RateLine(name, len(flags), int(flags.sum()), check.asked, check.observed, check.standard_error, check.units)
 
 
-def _holdout_line(facts: Mapping[str, float]) -> RateLine:
+def _unit(pipeline: Pipeline) -> str:
+    """What one unit of the split is called."""
+    unit, source = set(pipeline.unit), pipeline.source
+    if not unit or unit == set(source.key):
+        return "record"
+    return "day" if unit <= {source.time, "date", "year", "month", "day"} else "unit"
+
+
+def _holdout_line(facts: Mapping[str, float], unit: str) -> RateLine:
     flagged = round(facts["observed"] * facts["records"])
     return RateLine(
         "Hold-out",
@@ -211,6 +222,7 @@ def _holdout_line(facts: Mapping[str, float]) -> RateLine:
         facts["observed"],
         facts["standard_error"],
         int(facts["units"]),
+        unit,
     )
 
 

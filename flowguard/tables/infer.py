@@ -22,16 +22,24 @@ _IDENTIFIER = re.compile(
     r"(?:^|[_\s.-])(?:id|uuid|guid|key|no|nr|num|number|ref|index|idx|rowid|serial)$|[a-z](?:Id|ID|No|Nr)$",
     re.I,
 )
+_CODE = re.compile(r"(?:^|[_\s.-])(?:code|status|type|kind|class|category|group|zip|zipcode|postcode|port)$", re.I)
 _CLOCK_NAME = re.compile(r"time|date|stamp|created|updated|day|when|(?:^|_)(?:ts|at|on)$", re.I)
 _MOST_LEVELS = 1000
 _MOST_VALUES = 10_000_000
+_FEW_LEVELS = 10
+_REPEATS = 20
+_WIDEST = 2**20
+_PER_VALUE = 5
 # Parts of a calendar that come as whole numbers, with the period after which they repeat.
 _CALENDAR = [
     (re.compile(r"(?:^|[_.\s-])hour$", re.I), 0, 24, 24),
     (re.compile(r"(?:^|[_.\s-])(?:minute|second)$", re.I), 0, 60, 60),
+    (re.compile(r"(?:^|[_.\s-])(?:day|dayofmonth|day_of_month|mday)$", re.I), 1, 31, 31),
     (re.compile(r"(?:^|[_.\s-])month$", re.I), 1, 12, 12),
+    (re.compile(r"(?:^|[_.\s-])quarter$", re.I), 1, 4, 4),
     (re.compile(r"(?:^|[_.\s-])(?:weekday|dow|dayofweek|day_of_week|wday)$", re.I), 0, 7, 7),
 ]
+_YEAR = re.compile(r"(?:^|[_.\s-])year$", re.I)
 _NEARLY_ALL = 0.95
 _MOST_CHECKED = 20_000_000
 
@@ -44,7 +52,7 @@ class ColumnProfile:
     name: str
     type: pa.DataType
     role: Role
-    kind: str  # number, category, boolean, cyclic, clock; "" for skip
+    kind: str  # number, integer, category, boolean, cyclic, clock; identifier or "" for skip
     why: str
     period: int | None = None  # of a cyclic one
 
@@ -53,6 +61,12 @@ def profile(source: Source, *, rows: int = 200_000) -> list[ColumnProfile]:
     """Each column of a source, in order, with a suggestion; from one pass over about `rows` records.
 
     Of wide tables fewer records are looked at, so that it is about ten million values in all.
+
+    What a table holds is a feature unless it is clearly only a condition: a part of the calendar, or a value that
+    stands in the names of folders. Floats and decimals are numbers, booleans booleans, text a category. Whole numbers
+    are a category when there are at most 10 of them and each is met 20 times on average, or when the column's name
+    says that they are codes or number things; else an integer when they span at most 2^20 and each is met 5 times on
+    average, as counts are; else a number, as measurements are.
 
     At most one column is suggested as time, at most one as key, and that only when its values are unique in
     the whole source. Raises `SourceError` when the source is empty.
@@ -69,7 +83,7 @@ def profile(source: Source, *, rows: int = 200_000) -> list[ColumnProfile]:
             meter.update(column)
     if count == 0:
         raise SourceError(f"{source.describe()} is empty: no record in it. Expected at least one.")
-    found = {meter_seen.name: _suggest(meter_seen) for meter_seen in (meter.seen() for meter in meters)}
+    found = {seen.name: _suggest(seen, in_names=seen.name in source.in_names) for seen in (m.seen() for m in meters)}
     for name in schema.names:
         if faults[name]:
             why = f"cannot be read from every file: {faults[name]}"
@@ -84,12 +98,17 @@ def identifies(source: Source, columns: Sequence[str]) -> bool:
     return not any(ids.repeats(batch) for batch in source.read(list(columns)))
 
 
-def _suggest(seen: Seen) -> ColumnProfile:
+def _suggest(seen: Seen, *, in_names: bool) -> ColumnProfile:
     role, kind, why = _role(seen)
-    if pa.types.is_integer(seen.type) and role in ("feature", "context"):
+    if role == "feature" and isinstance(seen.low, int | float):
+        # Whole numbers come as floats where some are missing: no more of them than the calendar has.
         for name, low, high, period in _CALENDAR:
-            if name.search(seen.name) and low <= seen.low and seen.high <= high:
+            if name.search(seen.name) and low <= seen.low and seen.high <= high and seen.distinct <= high - low + 1:
                 return ColumnProfile(seen, seen.name, seen.type, "context", "cyclic", "", period)
+        if _YEAR.search(seen.name) and seen.low >= 1000 and seen.high < 3000 and seen.distinct <= 2000:
+            return ColumnProfile(seen, seen.name, seen.type, "context", "number", "part of a date")
+    if role == "feature" and in_names:
+        role, why = "context", "it names folders: all records of a file have the same"
     return ColumnProfile(seen, seen.name, seen.type, role, kind, why)
 
 
@@ -116,13 +135,11 @@ def _role(seen: Seen) -> tuple[Role, str, str]:
     if seen.distinct == 1:
         return "skip", "", "it is constant"
     if pa.types.is_boolean(kind):
-        return "context", "boolean", ""
+        return "feature", "boolean", ""
     if pa.types.is_integer(kind):
         return _whole_number(seen)
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        if seen.distinct <= 2:
-            return "context", "number", "two values only"
-        return "feature", "number", ""
+        return "feature", "number", "modelled as a category, as there are two values only" if seen.distinct == 2 else ""
     return _text(seen)
 
 
@@ -137,9 +154,17 @@ def _whole_number(seen: Seen) -> tuple[Role, str, str]:
             "",
             "it numbers things: as a number it means nothing, and it has too many values to be a category",
         )
-    if seen.distinct <= 10 and seen.known >= 20 * seen.distinct:
-        return "context", "category", "few whole values"
-    return "feature", "number", ""
+    if seen.distinct <= _FEW_LEVELS and seen.known >= _REPEATS * seen.distinct:
+        return "feature", "category", "few whole values"
+    if (_IDENTIFIER.search(seen.name) or _CODE.search(seen.name)) and seen.distinct <= min(
+        _MOST_LEVELS, seen.known / 2
+    ):
+        return "feature", "category", "codes, by its name"
+    if span > _WIDEST:
+        return "feature", "number", f"whole, but more than {_WIDEST:,} apart"
+    if seen.known < _PER_VALUE * seen.distinct:
+        return "feature", "number", "whole, but few records share a value"
+    return "feature", "integer", ""
 
 
 def _text(seen: Seen) -> tuple[Role, str, str]:
@@ -149,7 +174,7 @@ def _text(seen: Seen) -> tuple[Role, str, str]:
         return "skip", "", f"it has more than {_MOST_LEVELS:,} different values"
     if seen.distinct > seen.known / 2:
         return "skip", "", "most values occur only once"
-    return "context", "category", ""
+    return "feature", "category", ""
 
 
 def _with_time(columns: list[ColumnProfile]) -> list[ColumnProfile]:

@@ -123,7 +123,8 @@ def document(*arguments: object) -> Any:
 def test_every_command_prints_one_json_document(project: Path, tmp_path: Path) -> None:
     runs = project.parents[1] / "runs"
     drafted = document("init", project.parents[1] / "data", "--out", tmp_path / "own.yaml")
-    assert drafted["features"] == ["hour", "power", "flow"]
+    assert drafted["features"] == ["site", "power", "flow"]
+    assert drafted["context"] == ["hour"]
     assert document("check", project)["rows"] == 3000
     assert document("train", project)["registered"]["known"] is True
     scored = document("score", project)

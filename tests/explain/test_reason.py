@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from flowguard.explain.reason import reasons_for
+from flowguard.explain.reason import Said, reasons_for
 
 COLUMNS = ["dep_delay", "arr_delay", "air_time"]
 UNITS = {"air_time": "min"}
@@ -127,3 +127,43 @@ def test_no_records_have_no_reasons():
 def test_arrays_of_another_shape_are_refused():
     with pytest.raises(ValueError, match="values has shape"):
         reasons([1.0, 2.0, 3.0], [1, 2])
+
+
+def usual(text: str, probability: float, words: str = ""):
+    """`named` for cells that all stand beside the same usual value."""
+    return lambda rows, column: [Said("?", words, None if words else (text, probability))] * len(rows)
+
+
+@pytest.mark.parametrize(
+    ("value", "probability", "said"),
+    [
+        (12, 0.98, "arr_delay 12; 0 in 98 % of such records"),
+        (99, 0.98, "arr_delay 99; 0 to 30 expected; 0 in 98 % of such records"),
+        (99, 0.4, "arr_delay 99; 0 to 30 expected"),
+        (12, 0.4, "arr_delay 12; within the expected 0 to 30"),
+    ],
+)
+def test_a_value_beside_a_usual_one_tells_both_what_fits_not(value, probability, said):
+    # The mass of having a value is small, which is told by the usual value and not as a missing one.
+    mass = np.log([[1.0, 0.0001, 1.0]])
+    [[reason]] = reasons(
+        [-1.0, 9.0, -1.0], [1, value, 3], mass_terms=mass, expected=ranges(0, 30), named=usual("0", probability)
+    )
+    assert reason.words == said
+    assert (reason.observed, reason.low, reason.high) == (value, 0, 30)
+
+
+def test_a_cell_with_words_of_its_own_needs_no_range():
+    def expected(rows, column):
+        raise AssertionError("the range of an atom was asked for")
+
+    [[reason]] = reasons([-1.0, 9.0, -1.0], [1, 0, 3], expected=expected, named=usual("", 0, "arr_delay 0 in 1 %"))
+    assert (reason.words, reason.observed_text, reason.observed, reason.low) == ("arr_delay 0 in 1 %", "?", 0, None)
+
+
+def test_a_redacted_column_is_never_named():
+    def named(rows, column):
+        raise AssertionError("the value of a redacted column was asked for")
+
+    [[reason]] = reasons([-1.0, 9.0, -1.0], [1, 0, 3], redact=["arr_delay"], named=named)
+    assert reason.words == "arr_delay is unusual (its values are redacted)"

@@ -102,3 +102,51 @@ def test_percentages_never_round_to_a_false_all_or_nothing():
 def test_a_family_without_reasons_is_named_with_what_to_do():
     assert "realnvp" in words.without_reasons("realnvp")
     assert "order: single" in words.without_reasons("realnvp")
+
+
+def test_what_was_never_missing_before_says_so_in_place_of_a_percentage():
+    assert words.missing_reason("fare", 0.001, ever=False) == "fare is missing, which it never was in training"
+
+
+@pytest.mark.parametrize(
+    ("text", "probability", "expected", "said"),
+    [
+        ("icmp", 0.003, ("tcp", 0.97), "x icmp in 0.3 % of such records; tcp in 97 %"),
+        ("icmp", 1e-9, ("missing", 0.9999), "x icmp in less than 0.01 % of such records; missing in more than 99.9 %"),
+        ("missing", 0.01, None, "x is missing in 1 % of such records"),
+        ("tcp", 0.9, None, "x tcp in 90 % of such records"),
+    ],
+)
+def test_a_level_says_how_often_it_comes_and_what_comes_instead(text, probability, expected, said):
+    assert words.level_reason("x", text, probability, expected) == said
+
+
+def test_only_a_level_that_was_not_there_in_training_is_called_new():
+    assert words.unseen_reason("x", "a") == "x a was never seen in training"
+    told = words.unseen_reason("x", "a", None, ("b", 0.5))
+    assert told == "x a was never seen in training; b in 50 % of such records"
+    rare = words.unseen_reason("x", "a", 0.2, ("b", 0.5))
+    assert rare == "x a is none of the common ones; one like it in 20 % of such records; b in 50 %"
+    assert "never" not in rare
+
+
+def test_a_number_beside_its_usual_value_names_that():
+    assert words.beside_reason("tax", "12.5", ("0", 0.98)) == "tax 12.5; 0 in 98 % of such records"
+
+
+def test_an_integer_off_its_steps_says_which_numbers_it_can_be():
+    assert words.off_lattice_reason("count", "3.5", 1.0, whole=True) == "count 3.5; a whole number expected"
+    assert words.off_lattice_reason("price", "3.999", 0.01) == "price 3.999; steps of 0.01 expected"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain é 東京", "plain é 東京"),
+        ("a\u202eb", "a[U+202E]b"),
+        ("\x1b[31m", "[U+001B][31m"),
+        ("a\nb", "a[U+000A]b"),
+    ],
+)
+def test_text_that_acts_is_shown_as_code_points(text, shown):
+    assert words.visible(text) == shown

@@ -81,3 +81,8 @@ def test_a_run_is_summed_up_over_its_batches():
     said = sentences.on_run(run_report())
     assert "26,970 scored records in 30 batches were flagged" in said
     assert "about 27 would be expected by chance" in said
+
+
+def test_a_line_may_say_itself_what_it_was_clustered_by():
+    held = RateLine("Hold-out", 371, 5, 0.01, 0.0135, 0.0072, 371, "record")
+    assert "clustered over 371 records" in sentences.on_rate(held, unit="batch")

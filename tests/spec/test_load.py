@@ -278,3 +278,64 @@ def test_the_largest_column_needs_a_family_with_terms_by_column(tmp_path: Path, 
     for fits in ("family: gaussian", "orders: 3"):
         path.write_text(text % fits)
         assert load_pipeline(path).score == "largest"
+
+
+@pytest.mark.parametrize(
+    ("feature", "words"),
+    [
+        ("a: text", "columns.features.a: found 'text'; expected `number`, `integer`, `category` or `boolean`: text is"),
+        ("a: float", "any number is a `number`"),
+        ("a: int", "whole numbers are an `integer`"),
+        ("a: bool", "true or false is a `boolean`"),
+        ("a: cyclic", "a cyclic column is context"),
+        ("a: {kind: numbr}", "columns.features.a.kind: found 'numbr'; expected `number`"),
+        ("a: {kind: [number]}", "columns.features.a.kind: found ['number']"),
+        ("a:", "columns.features.a: found nothing; expected `number`"),
+        ("a: [number]", "columns.features.a: found a list; expected `number`"),
+        ("a: 3", "columns.features.a: found 3; expected `number`"),
+        ("a: {kind: category, front: robust}", "expected no `front`: it belongs to `kind: number` and `kind: integer`"),
+        (
+            "a: {kind: integer, atoms: true}",
+            "columns.features.a.atoms: found `atoms` with integer; expected no `atoms`",
+        ),
+        ("a: {kind: boolean, max_levels: 3}", "it belongs to `kind: category`"),
+        ("a: {kind: boolean, unit: kg}", "expected no `unit`"),
+        ("a: {max_levels: 7}", "found `max_levels` with number"),
+        ("a: {kind: integer, period: 3}", "columns.features.a.period: found an unknown key"),
+        ("a: {kind: number, atoms: 3}", "columns.features.a.atoms: found 3; expected true or false"),
+        ("a: {kind: category, max_levels: 0}", "at least 1"),
+    ],
+)
+def test_a_feature_that_cannot_be_meant_is_told_what_it_can_be(tmp_path: Path, feature: str, words: str) -> None:
+    text = refusal(tmp_path, f"source: {{path: x}}\ncolumns:\n  features:\n    {feature}\n")
+    assert text.startswith("orders.yaml:4: columns.features.a")
+    assert words in text
+
+
+def test_the_schema_holds_the_kinds_of_features_with_what_each_takes() -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json_schema()
+
+    def fits(feature: object) -> bool:
+        file = {"source": {"path": "x"}, "columns": {"features": {"a": feature}}}
+        return jsonschema.Draft202012Validator(schema).is_valid(file)
+
+    for feature in (
+        "number", "integer", "category", "boolean", {"unit": "EUR"}, {"kind": "number", "atoms": False},
+        {"kind": "integer", "front": "robust"}, {"kind": "category", "max_levels": 7}, {"kind": "boolean"},
+    ):  # fmt: skip
+        assert fits(feature), feature
+    for feature in (
+        "text", "cyclic", {"kind": "cyclic", "period": 24}, {"kind": "category", "unit": "EUR"},
+        {"kind": "integer", "atoms": True}, {"kind": "boolean", "max_levels": 2}, None, 3,
+    ):  # fmt: skip
+        assert not fits(feature), feature
+
+
+def test_a_feature_has_a_unit_whatever_its_kind(tmp_path: Path) -> None:
+    path = written(
+        tmp_path, "source: {path: x}\ncolumns: {features: {a: {unit: EUR}, b: integer, c: category, d: boolean}}\n"
+    )
+    features = load_pipeline(path).columns.features
+    assert [entry.unit for entry in features.values()] == ["EUR", "", "", ""]
+    assert all("unit" not in features[name].model_dump() for name in "cd")

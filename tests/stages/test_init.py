@@ -43,6 +43,7 @@ def test_a_typical_table_gets_a_pipeline_that_works_as_it_stands(tmp_path):
             "order_id": np.arange(N),
             "created_at": [start + dt.timedelta(hours=7 * i) for i in range(N)],
             "amount": numbers(),
+            "items": [1 + i * i % 31 for i in range(N)],
             "city": ["Rome", "Oslo", None] * (N // 3),
             "gift": [True, False] * (N // 2),
             "currency": ["EUR"] * N,
@@ -52,11 +53,16 @@ def test_a_typical_table_gets_a_pipeline_that_works_as_it_stands(tmp_path):
     assert pipeline.source.path == ("data",), "relative to the folder that holds pipelines/"
     assert (pipeline.source.batch, pipeline.source.time) == ("day", "created_at")
     assert pipeline.source.key == ("order_id",)
-    assert list(pipeline.columns.features) == ["amount"]
-    assert list(pipeline.columns.context) == ["city", "gift", "created_at_hour", "created_at_weekday"]
+    kinds = {name: entry.kind for name, entry in pipeline.columns.features.items()}
+    assert kinds == {"city": "category", "gift": "boolean", "items": "integer", "amount": "number"}
+    assert list(kinds) == ["city", "gift", "items", "amount"], "what a record is comes before how much of it"
+    assert list(pipeline.columns.context) == ["created_at_hour", "created_at_weekday"]
     assert pipeline.columns.context["created_at_hour"].period == "day"
     assert "#   currency: it is constant" in text
     assert "city: category  # 2 different; such as Rome, Oslo; 33.3% missing" in text
+    assert "gift: boolean  # true in 50%" in text
+    assert "items: integer  # 1 to 29; mean" in text
+    assert "better moved to context" in text
     assert "key: [order_id]  # unique in all 300 records" in text
 
 
@@ -66,11 +72,10 @@ def test_odd_column_names_survive_the_file(tmp_path):
         "tab\tbed", "new\nline", "back\\slash", "*star", "&and", "!bang", "%pct", "@at", "`tick`", "~", "emoji 🙂",
         "\x7f", " lead", "é\u2028",
     ]  # fmt: skip
-    pipeline, _ = drafted(
-        tmp_path, {name: numbers(i) for i, name in enumerate(names)} | {"city:": ["a", "b"] * (N // 2)}
-    )
-    assert list(pipeline.columns.features) == names
-    assert list(pipeline.columns.context) == ["city:"]
+    columns = {name: numbers(i) for i, name in enumerate(names)}
+    pipeline, _ = drafted(tmp_path, columns | {"city:": ["a", "b"] * (N // 2), "wee\x07 hour": [4, 5] * (N // 2)})
+    assert list(pipeline.columns.features) == ["city:", *names]
+    assert list(pipeline.columns.context) == ["wee\x07 hour"]
 
 
 def test_columns_of_awkward_types_are_left_out_with_the_reason(tmp_path):
@@ -89,8 +94,8 @@ def test_columns_of_awkward_types_are_left_out_with_the_reason(tmp_path):
             "spread": pa.array([f"v{i}" for i in range(N)]).dictionary_encode(),
         },
     )
-    assert list(pipeline.columns.features) == ["price"]
-    assert list(pipeline.columns.context) == ["kind", "date_weekday"]
+    assert list(pipeline.columns.features) == ["kind", "price"]
+    assert list(pipeline.columns.context) == ["date_weekday"]
     assert pipeline.source.time == "date"
     assert pipeline.source.key == ("spread",)
     for name, why in {
@@ -113,10 +118,17 @@ def test_one_column_is_enough(tmp_path):
     assert "context:" not in text
 
 
-def test_few_valued_numbers_are_features_when_there_is_nothing_else(tmp_path):
-    pipeline, _ = drafted(tmp_path, {"stars": [1, 2, 3] * (N // 3), "hour": [4, 5] * (N // 2)})
-    assert list(pipeline.columns.features) == ["stars"]
-    assert list(pipeline.columns.context) == ["hour"]
+def test_a_table_of_categories_alone_is_enough(tmp_path):
+    pipeline, text = drafted(tmp_path, {"s": [f"v{i % 40}" for i in range(N)], "stars": [1, 2, 3] * (N // 3)})
+    assert {name: entry.kind for name, entry in pipeline.columns.features.items()} == {
+        "s": "category",
+        "stars": "category",
+    }
+    assert "An integer has a probability" not in text, "a kind that was not suggested is not explained"
+
+
+def test_numbers_alone_are_not_told_about_categories(tmp_path):
+    assert "category" not in drafted(tmp_path, {"x": numbers(), "y": numbers(1)})[1]
 
 
 def test_five_hundred_columns_are_fine(tmp_path):
@@ -150,7 +162,7 @@ def test_columns_that_files_disagree_on_are_left_out(tmp_path):
     [
         ({"x": [1.0]}, r"holds 1 record; at least 100"),
         ({"x": numbers(n=99)}, r"holds 99 records"),
-        ({"s": [f"v{i % 40}" for i in range(N)], "t": ["a", "b"] * (N // 2)}, r"no column.* feature.*'s' is context"),
+        ({"hour": [4, 5] * (N // 2)}, r"no column .* feature: 'hour' is context cyclic\. Add a column of numbers, cat"),
         ({"x": [1.0] * N}, r"'x' is left out \(it is constant\)"),
         ({"x": pa.nulls(N)}, r"it is always missing"),
     ],
@@ -219,14 +231,14 @@ def test_columns_left_to_the_data_are_resolved(tmp_path):
     pipeline = load_pipeline(path)
     source = open_files("x.parquet", root=tmp_path)
     resolved = infer_columns(pipeline, source)
-    assert list(resolved.columns.features) == ["amount"]
-    assert list(resolved.columns.context) == ["city", "when_hour", "when_weekday"]
+    assert list(resolved.columns.features) == ["city", "amount"]
+    assert list(resolved.columns.context) == ["when_hour", "when_weekday"]
     assert resolved.path == path
     assert infer_columns(resolved, source) is resolved
 
 
 def test_columns_that_cannot_be_inferred_are_told(tmp_path):
-    put(tmp_path / "x.parquet", {"s": ["a", "b"] * (N // 2)})
+    put(tmp_path / "x.parquet", {"hour": [4, 5] * (N // 2)})
     path = tmp_path / "x.yaml"
     path.write_text("source: {path: x.parquet}\ncolumns: infer\n")
     with pytest.raises(InputError, match=r"`columns: infer` found no column"):

@@ -104,7 +104,8 @@ def test_inferred_columns_leave_redacted_ones_alone(tmp_path: Path) -> None:
     text = path.read_text()
     start, stop = text.index("columns:"), text.index("split:")
     path.write_text(text[:start].replace("key: [id]", "key: [id]\n  redact: [site]") + "columns: infer\n" + text[stop:])
-    assert check(path).context == ()
+    checked = check(path)
+    assert (checked.features, checked.context) == (("power", "flow"), ("hour",))
 
 
 @pytest.mark.parametrize("name", ["score", "record_id", "flag", "version"])

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from flowguard.tables import open_files, profile
 from tests.tables.tables import put
@@ -45,11 +47,11 @@ def test_each_column_gets_the_role_that_it_can_have(tmp_path):
     roles = {name: (column.role, column.kind) for name, column in found.items()}
     assert roles["order_id"] == ("key", "identifier")
     assert roles["created_at"] == ("time", "clock")
-    assert roles["amount"] == roles["items"] == ("feature", "number")
-    assert roles["stars"] == ("context", "category")
+    assert roles["amount"] == ("feature", "number")
+    assert roles["items"] == ("feature", "integer")
+    assert roles["stars"] == roles["city"] == ("feature", "category")
+    assert roles["gift"] == ("feature", "boolean")
     assert (*roles["hour"], found["hour"].period) == ("context", "cyclic", 24)
-    assert roles["city"] == ("context", "category")
-    assert roles["gift"] == ("context", "boolean")
     for name, why in {
         "shipped": "another date",
         "row_no": "its own value",
@@ -64,6 +66,61 @@ def test_each_column_gets_the_role_that_it_can_have(tmp_path):
     }.items():
         assert roles[name][0] == "skip", name
         assert why in found[name].why, name
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "kind"),
+    [
+        ("x", np.arange(N) % 10, "category"),
+        ("x", np.arange(N) % 11, "integer"),
+        ("x", np.arange(N) % 80, "integer"),
+        ("x", np.arange(N) % 81, "number"),
+        ("x", np.arange(N) % 11 * 2**20 // 10, "integer"),
+        ("x", np.arange(N) % 11 * (2**20 // 10 + 1), "number"),
+        ("x", np.arange(N) % 80 - 40, "integer"),
+        ("http_status", np.arange(N) % 80, "category"),
+        ("room_number", np.arange(N) % 200, "category"),
+        ("room_number", np.arange(N) % 201, "number"),
+        ("x", (np.arange(N) % 80).astype(float), "number"),
+        ("x", (np.arange(N) % 2).astype(float), "number"),
+        ("x", [Decimal(i % 30) / 4 for i in range(N)], "number"),
+        ("x", pa.array([f"v{i % 200}" for i in range(N)]).dictionary_encode(), "category"),
+        ("x", pa.array(np.arange(N) % 80).dictionary_encode(), "integer"),
+        ("x", [i % 7 == 0 for i in range(N)], "boolean"),
+    ],
+)
+def test_the_kind_of_a_feature_follows_from_how_often_values_repeat_and_how_far_they_span(tmp_path, name, values, kind):
+    column = profiles(tmp_path, {name: values})[name]
+    assert (column.role, column.kind) == ("feature", kind)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "kind", "period"),
+    [
+        ("month", 1 + np.arange(N) % 12, "cyclic", 12),
+        ("order_weekday", np.arange(N) % 7, "cyclic", 7),
+        ("day", 1 + np.arange(N) % 31, "cyclic", 31),
+        ("quarter", 1 + np.arange(N) % 4, "cyclic", 4),
+        ("hour", [None, *(float(i % 24) for i in range(N - 1))], "cyclic", 24),
+        ("year", 2020 + np.arange(N) % 4, "number", None),
+    ],
+)
+def test_a_part_of_the_calendar_is_a_condition_and_not_judged(tmp_path, name, values, kind, period):
+    column = profiles(tmp_path, {name: values})[name]
+    assert (column.role, column.kind, column.period) == ("context", kind, period)
+
+
+def test_what_is_named_like_a_part_of_the_calendar_but_is_none_is_a_feature(tmp_path):
+    found = profiles(tmp_path, {"month": np.arange(N) % 40, "year": np.arange(N) % 40, "hour": np.arange(N) / N})
+    assert {column.role for column in found.values()} == {"feature"}
+
+
+def test_what_names_folders_is_a_condition(tmp_path):
+    for shop in ("north", "south"):
+        put(tmp_path / f"data/shop={shop}/x.parquet", {"x": np.random.default_rng(0).normal(size=N)})
+    found = {column.name: column for column in profile(open_files("data", root=tmp_path))}
+    assert (found["shop"].role, found["shop"].kind) == ("context", "category")
+    assert "names folders" in found["shop"].why
 
 
 def test_what_was_seen_is_measured_over_all_pieces(tmp_path):
