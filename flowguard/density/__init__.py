@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flowguard.density.autoregressive import Autoregressive
 from flowguard.density.bijection import Bijection, Chain
+from flowguard.density.capacity import Capacity, capacity
 from flowguard.density.column import Column
 from flowguard.density.continuous import Continuous, StepError, continuous, step_error
 from flowguard.density.coupling import Coupling
@@ -15,12 +16,14 @@ from flowguard.density.gaussian import LinearGaussian, gaussian
 from flowguard.density.inputs import Inputs
 from flowguard.density.maf import maf
 from flowguard.density.mixing import Mixing
+from flowguard.density.noise import NoiseLevel
 from flowguard.density.realnvp import realnvp
 from flowguard.density.record import RecordDensity, RecordTerms
 
 __all__ = [
     "Autoregressive",
     "Bijection",
+    "Capacity",
     "Chain",
     "Column",
     "ContextEmbedding",
@@ -32,9 +35,11 @@ __all__ = [
     "Inputs",
     "LinearGaussian",
     "Mixing",
+    "NoiseLevel",
     "RecordDensity",
     "RecordTerms",
     "StepError",
+    "capacity",
     "continuous",
     "gaussian",
     "maf",

@@ -36,6 +36,7 @@ class Autoregressive(Bijection):
         context: int = 0,
         hidden: Sequence[int] = (64, 64),
         order: Sequence[int] | None = None,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.order: tuple[int, ...] = tuple(range(features)) if order is None else tuple(order)
@@ -43,7 +44,8 @@ class Autoregressive(Bijection):
             raise ValueError(f"order must name each of {features} columns once, not {self.order}")
         self.features, self.context_features, self.transformer = features, context, transformer
         degree = [self.order.index(column) + 1 for column in range(features)]
-        self.network = MaskedNetwork(degree + [0] * context, degree, size=transformer.size, hidden=hidden)
+        inputs = degree + [0] * context
+        self.network = MaskedNetwork(inputs, degree, size=transformer.size, hidden=hidden, dropout=dropout)
 
     def _predict(self, x: Tensor, context: Tensor | None, column: int | None = None) -> Tensor:
         return self.network(with_context(x, context, self.context_features), column)

@@ -38,6 +38,7 @@ class Coupling(Bijection):
         transformed: Sequence[int],
         context: int = 0,
         hidden: Sequence[int] = (64, 64),
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         chosen = sorted(set(transformed))
@@ -48,7 +49,7 @@ class Coupling(Bijection):
         self.register_buffer("chosen", torch.tensor(chosen, dtype=torch.long), persistent=False)
         self.register_buffer("passed", torch.tensor(passed, dtype=torch.long), persistent=False)
         seen = [0] * (len(passed) + context)
-        self.network = MaskedNetwork(seen, [1] * len(chosen), size=transformer.size, hidden=hidden)
+        self.network = MaskedNetwork(seen, [1] * len(chosen), size=transformer.size, hidden=hidden, dropout=dropout)
 
     def _predict(self, x: Tensor, context: Tensor | None) -> Tensor:
         return self.network(with_context(x.index_select(1, self.passed), context, self.context_features))

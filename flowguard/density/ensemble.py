@@ -169,6 +169,7 @@ def maf_ensemble(
     transformer: TransformerName = "spline",
     bins: int = 8,
     components: int = 8,
+    dropout: float = 0.0,
     seed: int = 0,
 ) -> Ensemble:
     """`orders` masked autoregressive flows of a single column order each; see `maf` for the settings.
@@ -195,6 +196,7 @@ def maf_ensemble(
                 columns=order,
                 bins=bins,
                 components=components,
+                dropout=dropout,
                 seed=int(source.random() * 2**31) if place else seed,
             )
             for place, order in enumerate(distinct_orders(features, orders, seed=seed))

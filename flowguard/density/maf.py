@@ -26,13 +26,15 @@ def maf(
     columns: Sequence[int] | None = None,
     bins: int = 8,
     components: int = 8,
+    dropout: float = 0.0,
     seed: int = 0,
 ) -> Flow:
     """A stack of masked autoregressive layers (Papamakarios et al. 2017; Durkan et al. 2019 with splines).
 
     `order`: `single` keeps the columns in one order in every layer, so that `Flow.terms` are exact; `alternate`
     reverses them every other layer; `random` draws an order per layer from `seed`. `columns` lists them first to
-    last, as given by default and never with `random`. `bins` are of the spline alone, `components` of the mixture.
+    last, as given by default and never with `random`. `bins` are of the spline alone, `components` of the mixture;
+    `dropout` is of the networks, in training.
 
     Errors: ValueError for an unknown order or transformer, or sizes below 1.
 
@@ -62,6 +64,7 @@ def maf(
                 context=context,
                 hidden=hidden,
                 order=columns,
+                dropout=dropout,
             )
             for place, columns in enumerate(orders)
         ]

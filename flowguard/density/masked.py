@@ -65,15 +65,25 @@ class MaskedNetwork(nn.Module):
     degree i as input and as target (MADE, Germain et al. 2015; residual blocks keep each unit's degree).
     Hidden units take the degrees that can be of use, spread evenly; where there are fewer units than degrees,
     the direct linear path to each target's first parameter still carries every dependence. With nothing to
-    see, it is a learned constant.
+    see, it is a learned constant. In training, and there alone, each hidden value is 0 with probability `dropout`.
 
     Inputs `(batch, inputs)` -> `(batch, targets, size)`. A new network returns nearly 0: its flow is nearly
     the identity.
     """
 
-    def __init__(self, inputs: Sequence[int], targets: Sequence[int], *, size: int, hidden: Sequence[int]) -> None:
+    def __init__(
+        self,
+        inputs: Sequence[int],
+        targets: Sequence[int],
+        *,
+        size: int,
+        hidden: Sequence[int],
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.targets, self.size = len(targets), size
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout lies in [0, 1), not {dropout}")
+        self.targets, self.size, self.dropout = len(targets), size, dropout
         self.input_degrees, self.target_degrees = tuple(inputs), tuple(targets)
         self.unit_degrees: list[tuple[int, ...]] = []
         useful = sorted({degree for degree in inputs if degree < max(targets)})
@@ -103,9 +113,9 @@ class MaskedNetwork(nn.Module):
             return constant.expand(inputs.shape[0], *constant.shape)
         hidden = self.layers[0](inputs)
         for layer in list(self.layers)[1:]:
-            change = layer(functional.relu(hidden))
+            change = layer(self._active(hidden))
             hidden = hidden + change if change.shape == hidden.shape else change
-        hidden = functional.relu(hidden)
+        hidden = self._active(hidden)
         if target is not None:
             values = self.output(hidden, slice(target * self.size, (target + 1) * self.size))
             direct = self.direct(inputs, slice(target, target + 1))
@@ -113,6 +123,10 @@ class MaskedNetwork(nn.Module):
             values = self.output(hidden).unflatten(-1, (self.targets, self.size))
             direct = self.direct(inputs).unsqueeze(-1)
         return values + functional.pad(direct, (0, self.size - 1))
+
+    def _active(self, hidden: Tensor) -> Tensor:
+        active = functional.relu(hidden)
+        return functional.dropout(active, self.dropout, self.training) if self.dropout else active
 
     def unrolled(self, free: Tensor) -> Unrolled:
         """The network with its inputs of degree 0 known, `(batch, how many)`, and the others to come."""

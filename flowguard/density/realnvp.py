@@ -28,6 +28,7 @@ def realnvp(
     mixing: RealNvpMixing = "none",
     bins: int = 8,
     components: int = 8,
+    dropout: float = 0.0,
     seed: int = 0,
 ) -> Flow:
     """A stack of coupling layers whose halves swap (Dinh et al. 2017).
@@ -35,7 +36,7 @@ def realnvp(
     `mask`: `alternate` transforms the even and the odd columns in turn; `random` draws halves from `seed`,
     and every second layer transforms the complement of the one before, so each column is transformed in every
     pair of layers. Odd counts split unevenly; a single column is transformed by every layer, given the
-    context. `bins` are of the spline alone, `components` of the mixture.
+    context. `bins` are of the spline alone, `components` of the mixture; `dropout` is of the networks, in training.
 
     `mixing`: `lu` puts an invertible linear map of all columns before each coupling layer (`Mixing`), which no column
     that can be missing may take part in; a single column has nothing to mix.
@@ -59,7 +60,7 @@ def realnvp(
             shape = transformer_named(
                 transformer, bins=bins, components=components, uses=uses, place=layer * uses // layers
             )
-            stack.append(Coupling(features, shape, transformed=half, context=context, hidden=hidden))
+            stack.append(Coupling(features, shape, transformed=half, context=context, hidden=hidden, dropout=dropout))
     return Flow(Chain(stack))
 
 

@@ -19,6 +19,7 @@ from flowguard.density.flow import Flow
 from flowguard.density.gaussian import gaussian
 from flowguard.density.inputs import Inputs
 from flowguard.density.maf import maf
+from flowguard.density.noise import NoiseLevel
 from flowguard.density.realnvp import realnvp
 from flowguard.density.seeding import seeded
 from flowguard.errors import InputError
@@ -53,7 +54,8 @@ class RecordDensity(nn.Module):
     The discrete part is which features are missing, at an atom, of which level, and the values of integers
     (`DiscretePart`). Missing values are not imputed: the discrete part joins the context of the flow, and a coordinate
     that is missing or at an atom is held at 0 throughout. Inputs: see `Inputs`; floats have the dtype and device of the
-    weights. A table without numbers has no flow.
+    weights. A table without numbers has no flow. With `noise`, the flow is trained at many levels of it and read at
+    one (`NoiseLevel`).
 
     Example:
         >>> number = {"kind": "number", "counts": [90, 10]}
@@ -75,8 +77,11 @@ class RecordDensity(nn.Module):
         discrete_embedding: ContextEmbedding,
         discrete: DiscretePart,
         config: dict[str, Any],
+        *,
+        noise: NoiseLevel | None = None,
     ) -> None:
         super().__init__()
+        self.noise = noise
         self.embedding, self.flow, self.config = embedding, flow, config
         self.discrete_embedding, self.discrete = discrete_embedding, discrete
         self.features = len(discrete.columns)
@@ -134,12 +139,16 @@ class RecordDensity(nn.Module):
                 hidden=full["discrete_hidden"],
                 backoff=full["backoff"],
             )
-        flow = _flow(full, features, context=embedding.out_features) if features else None
-        return cls(embedding, flow, discrete_embedding, discrete, full)
+        if not features:
+            return cls(embedding, None, discrete_embedding, discrete, full)
+        noise = NoiseLevel(full["noise"]) if full.get("noise") else None
+        flow = _flow(full, features, context=embedding.out_features + (noise is not None))
+        return cls(embedding, flow, discrete_embedding, discrete, full, noise=noise)
 
     def parts(self) -> dict[str, nn.Module]:
         """The two densities that share no weights: `mass` of the discrete part, and `density` of the values."""
-        flow = [] if self.flow is None else [self.embedding, self.flow]
+        flow: list[nn.Module] = [] if self.flow is None else [self.embedding, self.flow]
+        flow += [] if self.noise is None else [self.noise]
         return {
             "mass": nn.ModuleList([self.discrete_embedding, self.discrete]),
             "density": nn.ModuleList(flow),
@@ -161,11 +170,16 @@ class RecordDensity(nn.Module):
         log_mass, nothing = mass_terms.sum(-1), mass_terms.new_zeros(len(inputs))
         if self.flow is None:
             return RecordTerms(log_mass, nothing, mass_terms, torch.zeros_like(mass_terms), nothing)
-        observed, given = self.observed(inputs.codes), self._given(inputs)
+        x, observed = inputs.x, self.observed(inputs.codes)
+        if self.noise is not None and self.training:
+            x, told = self.noise.disturbed(x)
+            given = self._given(inputs, told)
+        else:
+            given = self._given(inputs)
         if not self.triangular:
-            log_density = self.flow.log_prob(inputs.x, given, observed=observed)
+            log_density = self.flow.log_prob(x, given, observed=observed)
             return RecordTerms(log_mass, log_density, mass_terms, None, nothing)
-        terms, ensemble = self.flow.terms_and_ensemble(inputs.x, given, observed=observed)
+        terms, ensemble = self.flow.terms_and_ensemble(x, given, observed=observed)
         density_terms = torch.zeros_like(mass_terms).index_copy(1, self.numbers, terms)
         return RecordTerms(log_mass, terms.sum(-1) + ensemble, mass_terms, density_terms, ensemble)
 
@@ -228,17 +242,19 @@ class RecordDensity(nn.Module):
             return inputs.context[:, :0]
         return self.discrete_embedding(inputs.context, inputs.levels)
 
-    def _given(self, inputs: Inputs) -> Tensor:
-        """What the flow is conditioned on: the context and the discrete part, embedded."""
-        valued = inputs.codes.index_select(1, self.discrete.whole) == VALUE
-        numeric = torch.cat((inputs.context, inputs.lower.masked_fill(~valued, 0.0)), -1)
+    def _given(self, inputs: Inputs, told: Tensor | None = None) -> Tensor:
+        """What the flow is conditioned on: the context and the discrete part, embedded, and the level of the noise."""
+        numeric = torch.cat((inputs.context, self.discrete.integers_seen(inputs.codes, inputs.lower)), -1)
         levels = torch.cat((inputs.levels, inputs.codes.index_select(1, self.coded)), -1)
-        return self.embedding(numeric, levels)
+        given = self.embedding(numeric, levels)
+        if self.noise is None:
+            return given
+        return torch.cat((given, self.noise.read(len(inputs)) if told is None else told), -1)
 
 
 def _flow(full: Mapping[str, Any], features: int, *, context: int) -> Flow | Ensemble:
     """The density of the continuous values that a complete config describes."""
-    own = {key: full[key] for key in BY_FAMILY[full["family"]]}
+    own = {key: full[key] for key in BY_FAMILY[full["family"]] if key != "noise"}
     shared = {"context": context, "seed": full["seed"]}
     orders = own.pop("orders", 1)
     if orders != 1:

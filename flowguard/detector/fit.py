@@ -198,4 +198,4 @@ def check_hold_out(detector: Detector, holdout: Held) -> RateCheck:
 def _records(encoded: Encoded) -> Records:
     usable = np.flatnonzero([reason is None for reason in encoded.refused])
     part = encoded if len(usable) == len(encoded) else encoded.take(usable)
-    return Records(inputs_of(part).to(torch.float32), torch.from_numpy(part.log_det.sum(axis=1)))
+    return Records(inputs_of(part).to(torch.float32), torch.from_numpy(part.log_det))

@@ -76,29 +76,36 @@ class ModelSection(Section):
     and where no feature is ever missing."""
     layers: int = Field(default=3, ge=1, le=64)
     """How many bijections are stacked. Default: 3 for maf, 6 for realnvp."""
-    hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(strict=False, min_length=1)] = (
-        64,
-        64,
-    )
-    """Widths of the hidden layers of each network."""
+    hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(strict=False, min_length=1)] | None = None
+    """Widths of the hidden layers of each network. Default: by the size of the table, 64 and 64 for large ones."""
     bins: int = Field(default=8, ge=2, le=128)
     """Bins of each spline; only with `transformer: spline`."""
     components: int = Field(default=8, ge=2, le=128)
     """Components of each mixture; only with `transformer: mixture`."""
     steps: int = Field(default=16, ge=2, le=1024)
     """Steps of the solver, sealed with the version; training takes half as many. Only with `family: continuous`."""
-    epochs: int = Field(default=40, ge=1)
-    """At most this many passes over the training records."""
-    batch_size: int = Field(default=512, ge=1)
-    """Records per training step."""
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    """Share of each network's hidden values that is left out in every training step; only with maf and realnvp.
+    Default: by the size of the table, 0 for large ones."""
+    noise: float | None = Field(default=None, ge=0, le=1)
+    """Largest deviation of the noise that is added in training, in deviations of each number; the network is told how
+    much it was, and the held-out likelihood chooses the level to read at. Not with gaussian.
+    Default: by the size of the table, 0 for large ones."""
+    epochs: int | None = Field(default=None, ge=1)
+    """At most this many passes over the training records. Default: by the size of the table, 40 for large ones."""
+    batch_size: int | None = Field(default=None, ge=1)
+    """Records per training step. Default: by the size of the table, 512 for large ones."""
     learning_rate: float = Field(default=2e-3, gt=0, le=1)
     """Highest learning rate; it warms up, then falls along a cosine."""
-    weight_decay: float = Field(default=1e-4, ge=0, le=1)
-    """Decoupled weight decay (AdamW)."""
-    patience: int = Field(default=6, ge=1)
-    """Training stops after this many epochs without a better validation likelihood."""
+    weight_decay: float | None = Field(default=None, ge=0, le=1)
+    """Decoupled weight decay (AdamW). Default: by the size of the table, 1e-4 for large ones."""
+    patience: int | None = Field(default=None, ge=1)
+    """Training stops after this many epochs without a better validation likelihood. Default: by the size of the table,
+    6 for large ones."""
     clip: float = Field(default=5.0, gt=0)
     """Bound on the gradient's norm."""
+    contamination: float = Field(default=0.0, ge=0, lt=0.5)
+    """Share of the training records that may not belong there: in every step those that fit worst are left out."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Everything random starts here."""
 
@@ -123,6 +130,9 @@ class ModelSection(Section):
             for key in ("transformer", "order", "orders", "layers", "hidden", "bins", "components"):
                 if key in self.model_fields_set:
                     raise misfit(key, f"`{key}` with gaussian", f"no `{key}`: a Gaussian has no networks")
+        for key, families in (("dropout", ("maf", "realnvp")), ("noise", ("maf", "realnvp", "continuous"))):
+            if key in self.model_fields_set and self.family not in families:
+                raise misfit(key, f"`{key}` with {self.family}", f"one of {', '.join(families)}, or no `{key}`")
         if self.family != "continuous" and "steps" in self.model_fields_set:
             raise misfit("steps", f"`steps` with {self.family}", "`family: continuous`, or no `steps`")
         if self.orders > 1 and (self.family, self.order) != ("maf", "single"):

@@ -41,7 +41,8 @@ def fit(pipeline: str | Path, dealt: Dealt) -> Fitted:
             say(notice)
 
     total = dealt.records["train"]
-    with work(f"training on {total:,} records ({device})", total=settings.epochs * total) as bar:
+    epochs = settings.plan(total).epochs
+    with work(f"training on {total:,} records ({device})", total=epochs * total) as bar:
 
         def on_epoch(epoch: Epoch) -> None:
             bar.advance(0, f"epoch {epoch.epoch}: {epoch.validation_nll:.3f} nats on validation")

@@ -51,10 +51,10 @@ def columns_of(pipeline: Pipeline, schema: pa.Schema) -> Columns:
 
 
 def architecture_of(pipeline: Pipeline) -> dict[str, Any]:
-    """The density's shape, as `RecordDensity.build` reads it."""
+    """The density's shape, as `RecordDensity.build` reads it: None is left to the size of the table."""
     model = pipeline.model
     if model.family == "continuous":
-        return {"family": model.family, "hidden": list(model.hidden), "steps": model.steps}
+        return {"family": model.family, "hidden": model.hidden, "steps": model.steps, "noise": model.noise}
     if model.family == "gaussian":
         return {"family": model.family}
     shape: dict[str, Any] = {
@@ -62,7 +62,9 @@ def architecture_of(pipeline: Pipeline) -> dict[str, Any]:
         "transformer": model.transformer,
         "order": model.order,
         "layers": model.layers,
-        "hidden": list(model.hidden),
+        "hidden": model.hidden,
+        "dropout": model.dropout,
+        "noise": model.noise,
     }
     own = {"spline": {"bins": model.bins}, "mixture": {"components": model.components}}
     more = {"orders": model.orders} if model.family == "maf" else {"mixing": model.mixing}
@@ -79,6 +81,7 @@ def training_of(pipeline: Pipeline) -> TrainingSettings:
         weight_decay=model.weight_decay,
         patience=model.patience,
         clip=model.clip,
+        contamination=model.contamination,
         seed=model.seed,
     )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from flowguard.training.device import choose_device
-from flowguard.training.loop import Epoch, TrainingResult, TrainingSettings, train
+from flowguard.training.loop import Epoch, TrainingResult, train
+from flowguard.training.settings import TrainingSettings
 from flowguard.training.stream import Records, shuffled_batches
 
 __all__ = [

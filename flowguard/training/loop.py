@@ -12,35 +12,24 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from flowguard.density import RecordDensity
+from flowguard.density import RecordDensity, RecordTerms
 from flowguard.errors import TrainingError
+from flowguard.training.average import Average, copied
 from flowguard.training.checkpoint import load_checkpoint, save_checkpoint
+from flowguard.training.settings import TrainingSettings
 from flowguard.training.stream import Records, shuffled_batches
+from flowguard.training.trimming import excesses, kept, usual_log_det
+from flowguard.training.validation import choose_level
 
 MASS_RATE = 5.0
 Chunks = Callable[[int], Iterable[Records]]
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How to train: `patience` counts epochs without a better validation likelihood, `clip` bounds the gradient."""
-
-    epochs: int = 40
-    batch_size: int = 512
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-4
-    patience: int = 6
-    clip: float = 5.0
-    seed: int = 0
-    buffer_rows: int = 262_144
 
 
 @dataclass(frozen=True)
@@ -71,7 +60,7 @@ class TrainingResult:
     history: tuple[Epoch, ...]
     best_epochs: dict[str, int]
     validation_nll: float
-    stopped: str  # "patience" or "epochs"
+    stopped: str  # "patience", "epochs" or "nothing to learn"
     resumed_at: int | None
 
 
@@ -109,6 +98,7 @@ def train(
             "No record is left to train on after the split, the excluded periods and the quarantine. "
             "Give more data, a longer split period, or larger split.train."
         )
+    plan = settings.plan(rows)
     density.to(device)
     # Missing values are rare: the small network that learns them sees little of them and takes longer steps.
     groups = [
@@ -116,14 +106,19 @@ def train(
         for name, part in density.parts().items()
         if any(True for _ in part.parameters())
     ]
-    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    steps_per_epoch = math.ceil(rows / settings.batch_size)
+    if not groups:
+        # Columns of one value each: their probabilities are counted, and there is nothing to learn.
+        nll = choose_level(density, validation, device=device, contamination=settings.contamination)
+        density.to("cpu").eval()
+        return TrainingResult((), dict.fromkeys(nll, 0), sum(nll.values()), "nothing to learn", None)
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=plan.weight_decay)
+    steps_per_epoch = math.ceil(rows / plan.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, _warm_up_then_cosine(steps_per_epoch * settings.epochs, steps_per_epoch)
+        optimizer, _warm_up_then_cosine(steps_per_epoch * plan.epochs, steps_per_epoch)
     )
     average = Average(density)
     history: list[Epoch] = []
-    parts = {name: Best(math.inf, 0, _copy(part)) for name, part in density.parts().items()}
+    parts = {name: Best(math.inf, 0, copied(part)) for name, part in density.parts().items()}
     resumed_at = None
     state = load_checkpoint(checkpoint, run_key=run_key, device=device) if checkpoint else None
     if state is not None:
@@ -137,8 +132,8 @@ def train(
         resumed_at = len(history) + 1
 
     stopped = "epochs"
-    for number in range(len(history) + 1, settings.epochs + 1):
-        if number - max(best.epoch for best in parts.values()) > settings.patience:
+    for number in range(len(history) + 1, plan.epochs + 1):
+        if number - max(best.epoch for best in parts.values()) > plan.patience:
             stopped = "patience"
             break
         started = time.perf_counter()
@@ -148,7 +143,7 @@ def train(
             torch.manual_seed(seed)
             batches = shuffled_batches(
                 chunks(number),
-                batch_size=settings.batch_size,
+                batch_size=plan.batch_size,
                 buffer_rows=settings.buffer_rows,
                 generator=generator,
             )
@@ -160,19 +155,21 @@ def train(
                 schedule,
                 device=device,
                 clip=settings.clip,
+                # At first nothing is known, and everything fits badly: the first epoch leaves nothing out.
+                contamination=settings.contamination if number > 1 else 0.0,
                 on_step=on_step,
             )
-        if seen == 0 or skipped * settings.batch_size > seen / 2:
+        if seen == 0 or skipped * plan.batch_size > seen / 2:
             raise TrainingError(
                 f"Training gave no finite gradient in {skipped} steps of epoch {number}. "
                 "Try a smaller model.learning_rate, or model.transformer: affine."
             )
         with average.applied(density):
-            nll = mean_nll(density, validation(), device=device)
+            nll = choose_level(density, validation, device=device, contamination=settings.contamination)
             better = [name for name in parts if nll[name] < parts[name].nll]
             for name, part in density.parts().items():
                 if name in better:
-                    parts[name] = Best(nll[name], number, _copy(part))
+                    parts[name] = Best(nll[name], number, copied(part))
         epoch = Epoch(
             epoch=number,
             train_nll=train_nll,
@@ -215,37 +212,6 @@ def train(
     )
 
 
-class Average:
-    """An exponential moving average of the weights (Polyak and Juditsky 1992), which is what is validated and kept.
-
-    Single steps at a high learning rate are noisy; their average is smoother and lies nearer to the optimum.
-    """
-
-    DECAY = 0.998
-
-    def __init__(self, density: nn.Module) -> None:
-        self.weights = _copy(density)
-        self.steps = 0
-
-    @torch.no_grad()
-    def update(self, density: nn.Module) -> None:
-        """Take in the weights after one more step; the first steps, still far off, fade quickly."""
-        self.steps += 1
-        decay = min(self.DECAY, (1 + self.steps) / (10 + self.steps))
-        for name, value in density.named_parameters():
-            self.weights[name].lerp_(value, 1 - decay)
-
-    @contextmanager
-    def applied(self, density: nn.Module) -> Iterator[None]:
-        """The averaged weights in place of the current ones inside the block."""
-        current = _copy(density)
-        density.load_state_dict(self.weights)
-        try:
-            yield
-        finally:
-            density.load_state_dict(current)
-
-
 def _one_epoch(
     density: RecordDensity,
     average: Average,
@@ -255,6 +221,7 @@ def _one_epoch(
     *,
     device: torch.device,
     clip: float,
+    contamination: float,
     on_step: Callable[[int], None],
 ) -> tuple[float, int, int]:
     density.train()
@@ -263,15 +230,19 @@ def _one_epoch(
     for records in batches:
         records = records.to(device)
         terms = density(records.inputs)
-        nll = -(terms.log_mass + terms.log_density)
         optimizer.zero_grad(set_to_none=True)
-        nll.mean().backward()
+        if contamination:
+            loss, nll = _trimmed(density, records, terms, contamination)
+        else:
+            each = -(terms.log_mass + terms.log_density)
+            loss, nll = each.mean(), each.detach().double() - records.log_det.double().sum(-1)
+        loss.backward()
         # Each part by itself: a rough step of one must not hold the other back.
         norms = [nn.utils.clip_grad_norm_(group["params"], clip) for group in optimizer.param_groups]
         if all(bool(torch.isfinite(norm)) for norm in norms):
             optimizer.step()
             average.update(density)
-            total += (nll.detach().double() - records.log_det.double()).sum().cpu()
+            total += nll.sum().cpu()
             seen += len(records)
         else:
             skipped += 1
@@ -280,23 +251,17 @@ def _one_epoch(
     return (float(total) / seen if seen else math.nan), seen, skipped
 
 
-@torch.no_grad()
-def mean_nll(density: RecordDensity, chunks: Iterable[Records], *, device: torch.device) -> dict[str, float]:
-    """Mean negative log-likelihood per record of each part in the table's units; inf without records or when it is NaN.
-
-    Summed in float64; the encoder's log-determinant belongs to the part `density`.
-    """
-    density.eval()
-    totals, count = {"mass": 0.0, "density": 0.0}, 0
-    for chunk in chunks:
-        for start in range(0, len(chunk), 8192):
-            records = chunk.take(slice(start, start + 8192)).to(device)
-            terms = density(records.inputs)
-            totals["mass"] -= float(terms.log_mass.double().sum())
-            totals["density"] -= float((terms.log_density.double() + records.log_det.double()).sum())
-            count += len(records)
-    means = {name: total / count if count else math.inf for name, total in totals.items()}
-    return {name: math.inf if math.isnan(mean) else mean for name, mean in means.items()}
+def _trimmed(
+    density: RecordDensity, records: Records, terms: RecordTerms, contamination: float
+) -> tuple[Tensor, Tensor]:
+    """The loss over the records that stay, each part by itself, and their mean in the table's units for each record."""
+    draw = float(torch.rand(()))
+    excess = excesses(density, records, terms, usual=usual_log_det(density, records))
+    stay = {part: kept(values, contamination, draw=draw) for part, values in excess.items()}
+    # Of what is left out nothing is differentiated.
+    loss = -terms.log_mass[stay["mass"]].mean() - terms.log_density[stay["density"]].mean()
+    nll = loss.detach().double() - records.log_det[stay["density"]].double().sum(-1).mean()
+    return loss, nll.expand(len(records))
 
 
 def _warm_up_then_cosine(total_steps: int, steps_per_epoch: int) -> Callable[[int], float]:
@@ -309,7 +274,3 @@ def _warm_up_then_cosine(total_steps: int, steps_per_epoch: int) -> Callable[[in
         return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
 
     return factor
-
-
-def _copy(part: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in part.state_dict().items()}

@@ -17,10 +17,10 @@ from flowguard.density import Inputs
 
 @dataclass(frozen=True)
 class Records:
-    """Encoded records: what a density reads, and `log_det` (n,).
+    """Encoded records: what a density reads, and `log_det` (n, m), the encoder's log-determinant of each number.
 
-    That is the encoder's log-determinant summed over a record's continuous values. It does not depend on the weights
-    and is kept to report likelihoods in the table's own units.
+    It is 0 where there is no continuous value and does not depend on the weights. It is kept to report likelihoods in
+    the table's own units, and to tell which records are rare there.
     """
 
     inputs: Inputs

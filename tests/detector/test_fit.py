@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
-from flowguard.detector import Detector, calibrate, check_hold_out, hold, save
+from flowguard.detector import Detector, calibrate, check_hold_out, hold, load, save
 from flowguard.encoding import ContextSettings, Encoder, FeatureSettings
 from flowguard.errors import CalibrationError
-from tests.detector.sample import calibrated, fitted, table
+from tests.detector.sample import SMALL, calibrated, fitted, table
 
 SITE = {"site": ContextSettings("category")}
 
@@ -147,3 +148,19 @@ def test_the_hold_out_keeps_the_rate_that_was_asked_for(detector: Detector) -> N
     assert checked.within
     assert checked.asked == 0.01
     assert checked.records == 2000
+
+
+def test_the_level_of_noise_that_was_chosen_is_sealed_with_the_version(tmp_path: Path) -> None:
+    """What is read at another level is another density, so a loaded version scores the same bits."""
+    noisy = fitted(table(400, 1), architecture=SMALL | {"noise": 0.5, "dropout": 0.1}, epochs=4)
+    assert noisy.density.noise is not None
+    with torch.no_grad():
+        noisy.density.noise.level.fill_(0.5 * 0.25)
+    save(calibrated(noisy, table(400, 2), rate=0.05), tmp_path / "sealed")
+    fresh = table(100, 3)
+    expected = noisy.evaluate(noisy.encode(fresh)).log_likelihood
+    again = load(tmp_path / "sealed")
+    assert np.array_equal(again.evaluate(again.encode(fresh)).log_likelihood, expected)
+    assert again.density.noise is not None
+    again.density.noise.level.fill_(0.0)
+    assert not np.array_equal(again.evaluate(again.encode(fresh)).log_likelihood, expected)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from flowguard.training.loop import Average
+from flowguard.training.average import Average
 
 
 def steps(weights: list[float]) -> tuple[nn.Linear, Average]:

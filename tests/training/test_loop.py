@@ -14,6 +14,7 @@ import torch
 from flowguard.density import Inputs, RecordDensity
 from flowguard.errors import InputError, TrainingError
 from flowguard.training import Epoch, Records, TrainingSettings, choose_device, train
+from flowguard.training.validation import mean_nll
 
 CPU = torch.device("cpu")
 CONFIG = {
@@ -34,7 +35,7 @@ def sample(rows: int, seed: int) -> Records:
     second = first + 0.3 * rng.normal(size=rows)
     x = torch.from_numpy(np.column_stack([first, second]).astype(np.float32))
     inputs = Inputs.plain(x, torch.from_numpy(c.astype(np.float32)))
-    return Records(inputs, torch.zeros(rows, dtype=torch.float64))
+    return Records(inputs, torch.zeros_like(x))
 
 
 TRAINING, VALIDATION = sample(2000, 1), sample(500, 2)
@@ -44,7 +45,14 @@ ENTROPY = sum(0.5 * math.log(2 * math.pi * math.e * s**2) for s in (0.5, 0.3))
 
 def run(density: RecordDensity, epochs: int = 6, checkpoint: Path | None = None, **options):  # type: ignore[no-untyped-def]
     patience = options.pop("patience", 6)
-    settings = TrainingSettings(epochs=epochs, batch_size=100, learning_rate=0.01, patience=patience, seed=7)
+    settings = TrainingSettings(
+        epochs=epochs,
+        batch_size=100,
+        learning_rate=0.01,
+        patience=patience,
+        seed=7,
+        contamination=options.pop("contamination", 0.0),
+    )
     chunks = options.pop("chunks", lambda epoch: iter([TRAINING]))
     return train(
         density,
@@ -79,9 +87,10 @@ def test_equal_seeds_give_equal_weights() -> None:
     assert same(weights(first), weights(second))
 
 
-def test_a_run_that_was_killed_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("contamination", [0.0, 0.033])
+def test_a_run_that_was_killed_goes_on_to_the_same_bits(tmp_path: Path, contamination: float) -> None:
     whole, resumed = RecordDensity.build(CONFIG), RecordDensity.build(CONFIG)
-    run(whole, epochs=4)
+    run(whole, epochs=4, contamination=contamination)
     checkpoint = tmp_path / "checkpoint.pt"
 
     class Killed(Exception):
@@ -92,12 +101,22 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bits(tmp_path: Path) -> None:
             raise Killed
 
     with pytest.raises(Killed):
-        run(resumed, epochs=4, checkpoint=checkpoint, run_key="a", on_epoch=kill)
+        run(resumed, epochs=4, checkpoint=checkpoint, run_key="a", on_epoch=kill, contamination=contamination)
     fresh = RecordDensity.build(CONFIG)
-    result = run(fresh, epochs=4, checkpoint=checkpoint, run_key="a")
+    result = run(fresh, epochs=4, checkpoint=checkpoint, run_key="a", contamination=contamination)
     assert result.resumed_at == 3
     assert [epoch.epoch for epoch in result.history] == [1, 2, 3, 4]
     assert same(weights(whole), weights(fresh))
+
+
+def test_the_first_epoch_leaves_no_record_out() -> None:
+    one, other = RecordDensity.build(CONFIG), RecordDensity.build(CONFIG)
+    run(one, epochs=1)
+    run(other, epochs=1, contamination=0.2)
+    assert same(weights(one), weights(other))
+    run(one, epochs=2)
+    run(other, epochs=2, contamination=0.2)
+    assert not same(weights(one), weights(other))
 
 
 def test_a_checkpoint_of_another_run_or_a_damaged_one_is_not_continued(tmp_path: Path) -> None:
@@ -120,8 +139,6 @@ def test_training_stops_when_validation_no_longer_improves() -> None:
 
 
 def test_the_density_keeps_the_best_weights_not_the_last() -> None:
-    from flowguard.training.loop import mean_nll
-
     density = RecordDensity.build(CONFIG)
     few = TRAINING.take(slice(0, 8))
     result = run(density, epochs=60, patience=5, chunks=lambda epoch: iter([few] * 4))
@@ -139,6 +156,36 @@ def test_no_record_to_train_on_is_an_error_that_says_so() -> None:
             settings=TrainingSettings(),
             device=CPU,
         )
+
+
+def test_no_record_to_validate_on_is_an_error_that_says_so() -> None:
+    with pytest.raises(TrainingError, match=r"validate on.*split\.validation"):
+        train(
+            RecordDensity.build(CONFIG),
+            lambda epoch: iter([TRAINING]),
+            validation=lambda: iter([]),
+            rows=len(TRAINING),
+            settings=TrainingSettings(epochs=1),
+            device=CPU,
+        )
+
+
+def test_a_density_without_weights_is_validated_and_left_as_it_is() -> None:
+    """Every record has the same value, so there is nothing to learn."""
+    config = {"columns": [{"kind": "category", "counts": [0, 0, 98]}], "numeric": 0, "cardinalities": []}
+    density = RecordDensity.build(config)
+    none = torch.zeros(98, 0)
+    records = Records(Inputs(none, torch.full((98, 1), 2), none, none, none, none.long()), none)
+    result = train(
+        density,
+        lambda epoch: iter([records]),
+        validation=lambda: iter([records]),
+        rows=98,
+        settings=TrainingSettings(),
+        device=CPU,
+    )
+    assert (result.history, result.stopped) == ((), "nothing to learn")
+    assert result.validation_nll == pytest.approx(-math.log1p(-2 / 100))
 
 
 def test_a_likelihood_that_is_never_finite_is_an_error_that_names_the_remedy() -> None:

@@ -14,7 +14,7 @@ from flowguard.training import Records, shuffled_batches
 
 def records(start: int, count: int) -> Records:
     x = torch.arange(start, start + count, dtype=torch.float32)[:, None]
-    return Records(Inputs.plain(x), torch.zeros(count))
+    return Records(Inputs.plain(x), torch.zeros_like(x))
 
 
 def stream(sizes: list[int]) -> Iterator[Records]:
