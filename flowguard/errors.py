@@ -14,7 +14,7 @@ class FlowguardError(Exception):
     exit_code = 1
 
 
-class InputError(FlowguardError):
+class InputError(FlowguardError, ValueError):
     """The input is wrong: a path, a file, a column, a key, a level (exit code 2)."""
 
     exit_code = 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flowguard.detector.bundle import digest
 from flowguard.detector.detector import Detector, Engine, Scores
 from flowguard.detector.evaluate import Evaluation
+from flowguard.detector.face import FlowDetector
 from flowguard.detector.fit import Columns, Held, calibrate, check_hold_out, fit, hold
 from flowguard.detector.storage import load, save
 
@@ -13,6 +14,7 @@ __all__ = [
     "Detector",
     "Engine",
     "Evaluation",
+    "FlowDetector",
     "Held",
     "Scores",
     "calibrate",

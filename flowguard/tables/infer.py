@@ -145,8 +145,7 @@ def _role(seen: Seen) -> tuple[Role, str, str]:
 
 def _whole_number(seen: Seen) -> tuple[Role, str, str]:
     nearly_unique = seen.distinct >= _NEARLY_ALL * seen.known
-    span = seen.high - seen.low
-    if nearly_unique and (_IDENTIFIER.search(seen.name) or seen.ascending or span > 2**40):
+    if nearly_unique and (_IDENTIFIER.search(seen.name) or seen.ascending or seen.high - seen.low > 2**40):
         return "skip", "identifier", "nearly every record has its own value: it tells records apart"
     if _IDENTIFIER.search(seen.name) and seen.distinct > _MOST_LEVELS:
         return (
@@ -154,17 +153,21 @@ def _whole_number(seen: Seen) -> tuple[Role, str, str]:
             "",
             "it numbers things: as a number it means nothing, and it has too many values to be a category",
         )
-    if seen.distinct <= _FEW_LEVELS and seen.known >= _REPEATS * seen.distinct:
-        return "feature", "category", "few whole values"
-    if (_IDENTIFIER.search(seen.name) or _CODE.search(seen.name)) and seen.distinct <= min(
-        _MOST_LEVELS, seen.known / 2
-    ):
+    codes = _IDENTIFIER.search(seen.name) or _CODE.search(seen.name)
+    if codes and seen.distinct <= min(_MOST_LEVELS, seen.known / 2):
         return "feature", "category", "codes, by its name"
-    if span > _WIDEST:
-        return "feature", "number", f"whole, but more than {_WIDEST:,} apart"
+    return "feature", *whole_kind(seen)
+
+
+def whole_kind(seen: Seen) -> tuple[Literal["category", "integer", "number"], str]:
+    """What kind of feature whole numbers are, by how they repeat, and why; the rule that `profile` tells."""
+    if seen.distinct <= _FEW_LEVELS and seen.known >= _REPEATS * seen.distinct:
+        return "category", "few whole values"
+    if seen.high - seen.low > _WIDEST:
+        return "number", f"whole, but more than {_WIDEST:,} apart"
     if seen.known < _PER_VALUE * seen.distinct:
-        return "feature", "number", "whole, but few records share a value"
-    return "feature", "integer", ""
+        return "number", "whole, but few records share a value"
+    return "integer", ""
 
 
 def _text(seen: Seen) -> tuple[Role, str, str]:
