@@ -11,14 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from flowguard.density.column import VALUE, Column
-from flowguard.density.masked import MaskedNetwork
+from flowguard.density.masked import MaskedNetwork, calm
 from flowguard.density.steps import Steps
 
 # Nothing that was trained on is ever more certain than this: logits move by +-10 from those of the frequencies.
 _CERTAIN = 10.0
 # Columns that go together need logits of +-10, which weights near 0 would take long to reach.
 _STEP = 8.0
-_SEEN = 4.0
 
 Lattice = Callable[[int, Tensor], tuple[Tensor, Tensor]]
 """(which integer column, points on its axis) -> lower edge and log width of the steps that they lie in."""
@@ -244,14 +243,8 @@ class DiscretePart(nn.Module):
     # -- networks ----------------------------------------------------------------------------------------------------
 
     def integers_seen(self, codes: Tensor, lower: Tensor) -> Tensor:
-        """What other columns see of the integers, `(n, j)`: 0 where there is no value, and far out hardly any more.
-
-        Beyond `_SEEN` deviations it grows as a logarithm. An absurd count is improbable by itself; taken at its word it
-        would make ordinary values of the columns after it look absurd too.
-        """
-        value = lower.masked_fill(codes[:, self.whole] != VALUE, 0.0)
-        beyond = (value.abs() / _SEEN).clamp(min=1.0).log()
-        return value.clamp(-_SEEN, _SEEN) + torch.copysign(beyond, value)
+        """What other columns see of the integers, `(n, j)`: 0 where there is no value, and far out hardly any more."""
+        return calm(lower.masked_fill(codes[:, self.whole] != VALUE, 0.0))
 
     def _flat(self, codes: Tensor) -> Tensor:
         # All columns share one table: a code past its column would silently read the next column's.

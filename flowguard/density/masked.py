@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 LINEAR_TO = 30.0
+CALM_TO = 5.0
 
 ALIGNED = 8
 """Inputs that a matrix product takes at a time: with fewer left over, where a row lies in memory decides how MKL sums
@@ -27,6 +28,16 @@ def squash(x: Tensor) -> Tensor:
     core = x.clamp(-LINEAR_TO, LINEAR_TO)
     beyond = LINEAR_TO * (x.abs() / LINEAR_TO).clamp(min=1.0).log()
     return core + torch.copysign(beyond, x)
+
+
+def calm(x: Tensor) -> Tensor:
+    """x up to 5 deviations, then 5 + log(|x| / 5), signed: what hidden units see.
+
+    A linear dependence may be followed far out, and the direct path of a network does (`squash`). What units have bent
+    to fit ordinary records may not: taken at its word, one absurd value would make ordinary values of all columns after
+    it look absurd.
+    """
+    return x.clamp(-CALM_TO, CALM_TO) + torch.copysign((x.abs() / CALM_TO).clamp(min=1.0).log(), x)
 
 
 def aligned_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, aligned: bool) -> Tensor:
@@ -111,7 +122,7 @@ class MaskedNetwork(nn.Module):
         if self.constant is not None:
             constant = self.constant if target is None else self.constant[target]
             return constant.expand(inputs.shape[0], *constant.shape)
-        hidden = self.layers[0](inputs)
+        hidden = self.layers[0](calm(inputs))
         for layer in list(self.layers)[1:]:
             change = layer(self._active(hidden))
             hidden = hidden + change if change.shape == hidden.shape else change
@@ -158,7 +169,7 @@ class Unrolled:
     def __init__(self, network: MaskedNetwork, free: Tensor) -> None:
         self.network, self.batch = network, free.shape[0]
         self.degrees = sorted(network.input_degrees)
-        self.inputs = _Known(len(self.degrees), free)
+        self.inputs, self.calm = (_Known(len(self.degrees), free) for _ in range(2))
         self.hidden = [_Known(len(units), free) for units in network.unit_degrees]
         self.linear: list[tuple[Tensor, Tensor | None]] = []
         if network.constant is None:
@@ -180,7 +191,8 @@ class Unrolled:
                 f"got {found[1]} after {found[0]}"
             )
         self.inputs.append(values.T)
-        below, hidden = self.inputs, values.T
+        self.calm.append(calm(values.T))
+        below, hidden = self.calm, values.T
         for depth, (weight, bias) in enumerate(self.linear):
             units, known = self.network.unit_degrees[depth], self.hidden[depth]
             rows = slice(bisect_left(units, degree), bisect_right(units, degree))

@@ -9,13 +9,11 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-MOST = 32
-"""No column has more atoms than this; the commonest are kept."""
-
 _FEWEST = 10
 _SHARE = 0.01
 _FACTOR = 10
 _NEIGHBOURS = 5
+_RIVALS = 4
 
 
 def find_atoms(sample_sorted: Array) -> tuple[float, ...]:
@@ -39,9 +37,10 @@ def find_atoms(sample_sorted: Array) -> tuple[float, ...]:
             np.concatenate([counts[max(place - _NEIGHBOURS, 0) : place], counts[place + 1 : place + 1 + _NEIGHBOURS]])
         )
         usual = int(beside[(len(beside) - 1) // 2]) if len(beside) else 0
-        if counts[place] >= _FACTOR * usual:
+        rivals = int((3 * counts >= counts[place]).sum()) - 1
+        if counts[place] >= _FACTOR * usual and rivals <= _RIVALS:
             found.append((-int(counts[place]), float(values[place]) + 0.0))
-    return tuple(value for _, value in sorted(found)[:MOST])
+    return tuple(value for _, value in sorted(found))
 
 
 def atom_places(values: Array, atoms: Sequence[float]) -> NDArray[np.int64]:

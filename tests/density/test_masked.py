@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from flowguard.density.masked import MaskedNetwork, squash, with_context
+from flowguard.density.masked import MaskedNetwork, calm, squash, with_context
 
 
 def reach(network: MaskedNetwork, inputs: int) -> torch.Tensor:
@@ -173,3 +173,19 @@ def test_unrolled_it_refuses_inputs_out_of_turn_and_targets_ahead_of_them() -> N
         unrolled.reveal(1, torch.zeros(5, 2))
     with pytest.raises(ValueError, match=r"target 2 sees 3 inputs; only 1 are known"):
         unrolled.parameters(2)
+
+
+def test_hidden_units_hardly_see_how_far_out_a_value_is_and_the_direct_path_does() -> None:
+    x = torch.tensor([-1e6, -30.0, -5.0, -0.3, 0.0, 4.9, 5.1, 1e6], dtype=torch.float64)
+    seen = calm(x)
+    assert (seen.diff() > 0).all()
+    assert torch.equal(seen[2:6], x[2:6])
+    assert seen.abs().max() < 18
+    network = MaskedNetwork([1], [2], size=3, hidden=(16,)).double()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.normal_()
+        near, far = network(torch.tensor([[20.0], [2000.0]], dtype=torch.float64))[:, 0]
+        slope = network.direct.weight.item()
+    assert (far[1:] - near[1:]).abs().max() < 16 * 16, "logarithmic: not a hundred times as far"
+    assert (far[0] - near[0]).item() == pytest.approx(1980 * slope, abs=16 * 16)

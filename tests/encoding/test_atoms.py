@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowguard.encoding.atoms import MOST, atom_counts, atom_places, find_atoms
+from flowguard.encoding.atoms import atom_counts, atom_places, find_atoms
 
 
 def atoms(*parts: np.ndarray | list[float]) -> tuple[float, ...]:
@@ -63,11 +63,12 @@ def test_neighbours_are_counted_on_one_side_at_an_end() -> None:
     assert atoms(np.zeros(50), [1.0] * 6, [2.0] * 6, [3.0] * 5, [4.0] * 5, [5.0] * 5, [6.0] * 90) == (6.0, 0.0)
 
 
-def test_at_most_the_commonest_thirty_two_are_kept_in_order_of_frequency() -> None:
+def test_atoms_come_in_order_of_frequency_and_stand_out_from_all_but_four_others() -> None:
     smooth = np.random.default_rng(6).random(40_000) * 100
     # Ten smooth values lie between one spike and the next.
-    found = atoms(smooth, *[np.full(700 + 10 * i, float(i)) for i in range(1, 41)])
-    assert found == tuple(float(i) for i in range(40, 40 - MOST, -1))
+    few = [np.full(1000 + 10 * i, float(i)) for i in range(1, 6)]
+    assert atoms(smooth, *few) == (5.0, 4.0, 3.0, 2.0, 1.0)
+    assert atoms(smooth, *few, np.full(1060, 6.0)) == ()
 
 
 def test_ties_of_frequency_go_by_value_and_minus_zero_is_zero() -> None:
@@ -98,3 +99,11 @@ def test_counts_are_the_share_of_the_sample_and_sum_to_the_rows() -> None:
 
 def test_what_the_sample_missed_counts_at_least_once() -> None:
     assert atom_counts(np.zeros(50_000), (0.0,), observed=1_000_000) == (1, 999_999)
+
+
+def test_the_points_of_a_lattice_are_no_atoms_where_a_few_odd_values_stand_between_them() -> None:
+    """Temperatures in whole degrees, a twentieth of them from an instrument with decimals."""
+    random = np.random.default_rng(0)
+    whole = np.rint(random.normal(12, 6, 20_000))
+    odd = np.round(random.normal(12, 6, 1000), 2)
+    assert find_atoms(np.sort(np.concatenate([whole, odd]))) == ()
