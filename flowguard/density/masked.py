@@ -19,25 +19,25 @@ it, and a record's last bits would depend on its place in the batch. So inputs a
 it where records are scored."""
 
 
-def squash(x: Tensor) -> Tensor:
+def squash(x: Tensor, linear_to: float = LINEAR_TO) -> Tensor:
     """x up to 30 deviations, then 30 * (1 + log(|x| / 30)), signed: what a network sees of far-out values.
 
     Linear where data lives, so that a linear dependence extrapolates; logarithmic beyond, so that 1e6 gives
     the network 342. Only conditioners see it; the density itself is of x.
     """
-    core = x.clamp(-LINEAR_TO, LINEAR_TO)
-    beyond = LINEAR_TO * (x.abs() / LINEAR_TO).clamp(min=1.0).log()
+    core = x.clamp(-linear_to, linear_to)
+    beyond = linear_to * (x.abs() / linear_to).clamp(min=1.0).log()
     return core + torch.copysign(beyond, x)
 
 
 def calm(x: Tensor) -> Tensor:
-    """x up to 5 deviations, then 5 + log(|x| / 5), signed: what hidden units see.
+    """x up to 5 deviations, then logarithmic as in `squash`: what hidden units see.
 
-    A linear dependence may be followed far out, and the direct path of a network does (`squash`). What units have bent
-    to fit ordinary records may not: taken at its word, one absurd value would make ordinary values of all columns after
-    it look absurd.
+    A linear dependence may be followed far out, and the direct path of a network does. What units have bent to fit
+    ordinary records may not: taken at its word, one absurd value would make ordinary values of all columns after it
+    look absurd.
     """
-    return x.clamp(-CALM_TO, CALM_TO) + torch.copysign((x.abs() / CALM_TO).clamp(min=1.0).log(), x)
+    return squash(x, CALM_TO)
 
 
 def aligned_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, aligned: bool) -> Tensor:
