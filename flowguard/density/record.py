@@ -155,6 +155,11 @@ class RecordDensity(nn.Module):
         }
 
     @property
+    def rare(self) -> bool:
+        """Whether nothing but missing values is to be learned of the discrete part."""
+        return all(column.rare and column.kind == "number" for column in self.discrete.columns)
+
+    @property
     def triangular(self) -> bool:
         """Whether per-column density terms and column quantiles exist."""
         return self.flow is None or self.flow.triangular

@@ -100,9 +100,11 @@ def train(
         )
     plan = settings.plan(rows)
     density.to(device)
-    # Missing values are rare: the small network that learns them sees little of them and takes longer steps.
+    # Missing values are rare: where they are all there is to learn of the discrete part, the small network that does
+    # sees little of them and takes longer steps.
+    rates = {"mass": MASS_RATE if density.rare else 1.0, "density": 1.0}
     groups = [
-        {"params": list(part.parameters()), "lr": settings.learning_rate * (MASS_RATE if name == "mass" else 1.0)}
+        {"params": list(part.parameters()), "lr": settings.learning_rate * rates[name]}
         for name, part in density.parts().items()
         if any(True for _ in part.parameters())
     ]
