@@ -1,4 +1,4 @@
-"""The detectors of the detection benchmark: that each is asked the right way round, and flowguard's scores of one fit."""
+"""The detectors of the detection benchmark: each is asked the right way round; flowguard's scores come of one fit."""
 
 from __future__ import annotations
 
