@@ -284,4 +284,7 @@ def asked(every: Sequence[Method], names: str | None) -> list[Method]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        raise SystemExit("Ended. What was measured is kept; the same command goes on from there.") from None
