@@ -168,11 +168,28 @@ def _flowguard(train: np.ndarray, seed: int, *, scores: tuple[str, ...]) -> dict
 
 def measure(method: Method, path: Path, *, seed: int, rows: int) -> dict[str, Figures | str]:
     """Fit on the training half and score the test rows; figures, or what went wrong, by line of the table."""
-    from sklearn.metrics import average_precision_score, roc_auc_score
+    dealt = split(path, rows=rows, seed=seed)
+    found = scored(method, dealt.train, dealt.test, seed=seed)
+    return {line: figures(one, dealt.label) for line, one in found.items()}
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of test rows, higher = stranger, with the seconds that they and the fit took."""
+
+    score: np.ndarray
+    fit_seconds: float
+    score_seconds: float
+    trained: int
+
+
+def scored(method: Method, train: Any, test: Any, *, seed: int) -> dict[str, Scored | str]:
+    """Fit on `train` and score `test`, by line of the table; what went wrong where there are no scores.
+
+    A detector that is not `raw` gets both standardised on `train`, so these have to be numbers.
+    """
     from sklearn.preprocessing import StandardScaler
 
-    dealt = split(path, rows=rows, seed=seed)
-    train, test = dealt.train, dealt.test
     if not method.raw:
         scaler = StandardScaler().fit(train)
         train, test = scaler.transform(train), scaler.transform(test)
@@ -183,7 +200,7 @@ def measure(method: Method, path: Path, *, seed: int, rows: int) -> dict[str, Fi
     began = time.perf_counter()
     scorers = method.fit(train, seed)
     fitted = time.perf_counter() - began
-    found: dict[str, Figures | str] = {}
+    found: dict[str, Scored | str] = {}
     for line, scorer in zip(method.rows(), (scorers[score] for score in ("", *method.scores)), strict=True):
         if isinstance(scorer, Exception):
             found[line] = f"{type(scorer).__name__}: {scorer}"
@@ -191,13 +208,26 @@ def measure(method: Method, path: Path, *, seed: int, rows: int) -> dict[str, Fi
         began = time.perf_counter()
         try:
             score = np.asarray(scorer(test), dtype=np.float64)
-            seconds = time.perf_counter() - began
-            areas = float(roc_auc_score(dealt.label, score)), float(average_precision_score(dealt.label, score))
         except Exception as error:
             found[line] = f"{type(error).__name__}: {error}"
         else:
-            found[line] = Figures(*areas, fitted, seconds, len(train), len(test))
+            found[line] = Scored(score, fitted, time.perf_counter() - began, len(train))
     return found
+
+
+def figures(one: Scored | str, label: np.ndarray, among: np.ndarray | None = None) -> Figures | str:
+    """What comes of scores beside the label (True = anomaly), `among` only some rows; an error stays what it is."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    if isinstance(one, str):
+        return one
+    score = one.score if among is None else one.score[among]
+    label = label if among is None else label[among]
+    try:
+        areas = float(roc_auc_score(label, score)), float(average_precision_score(label, score))
+    except ValueError as error:
+        return f"{type(error).__name__}: {error}"
+    return Figures(*areas, one.fit_seconds, one.score_seconds, one.trained, len(one.score))
 
 
 def prepare() -> None:
