@@ -217,8 +217,8 @@ def main() -> None:
     console.print()
     console.print(by_family(found, {name: int((dealt.family == name).sum()) for name in found}))
     console.print(
-        f"\nTrained on {len(dealt.train):,} normal rows, tested on {len(dealt.test):,}, {dealt.label.mean():.1%} attacks; "
-        f"families as in {FAMILIES}. {len(args.seeds)} seed(s); results are kept in {args.results}",
+        f"\n{len(dealt.train):,} normal rows trained on, {len(dealt.test):,} tested, {dealt.label.mean():.0%} attacks "
+        f"(families: {FAMILIES}). {len(args.seeds)} seed(s); results are kept in {args.results}",
         highlight=False,
     )
 
