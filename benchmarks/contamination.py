@@ -1,208 +1,239 @@
-"""What planted anomalies in the training rows cost, with `model.contamination` and without it; and what it costs if
-the rows are clean.
+"""What anomalies among the training rows cost, with `contamination` and without it; what it costs where there are none.
 
     OMP_NUM_THREADS=1 python benchmarks/contamination.py
-    OMP_NUM_THREADS=1 python benchmarks/contamination.py --tables 6_cardio,38_thyroid --seeds 3
+    OMP_NUM_THREADS=1 python benchmarks/contamination.py --tables cardio,thyroid --seeds 0
 
-Trains on half of the normal rows, at most `--rows` of them, to which anomalies are added until they are `--planted`
-of all; tests on the other half and on the anomalies that were not planted. No label is seen in training. flowguard gets
-the raw numbers, and a tenth of its rows to stop early and a fifth to calibrate, planted ones among them; the others get
-the same rows, standardised. Figures are AUROC, from the same test rows throughout.
+Trains on at most `--rows` of a random half of the normal rows, to which anomalies are added until they are 0, 1, 5 and
+10 % of all; tests on the other half and on half of the anomalies, which are the same at every level. No label is seen
+in training. Of tables with few anomalies fewer normal rows are taken, so that there are enough to plant. flowguard
+stands there as it comes, told the planted share, and told 10 % throughout, as who does not know it might; the others
+are told nothing, and get the rows standardised. Figures are AUROC, percent, means over tables and seeds.
+
+Each fit is a process of its own, on one thread, ended after `--limit` seconds. Results are kept in `--results` as those
+of detection.py are, and a run that was ended goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import torch
+from detection import WIDTH, seeds
+from detection_peers import Failed, Fit, Method, OverLimit, figures, limited, methods, prepare, scored, settings
+from detection_tables import ROWS, Figures, Outcome, keep, kept, named, place, tables
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from sklearn.ensemble import IsolationForest
-from sklearn.metrics import roc_auc_score
-from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
-
-from flowguard.detector import Columns, Engine, calibrate, fit, hold
-from flowguard.encoding import FeatureSettings
-from flowguard.training import TrainingSettings
 
 DATA = Path(__file__).resolve().parents[1] / "../shared/data"
-TABLES = "6_cardio,23_mammography,27_PageBlocks,32_shuttle,38_thyroid"
+RESULTS = Path(__file__).resolve().parents[1] / "runs/contamination"
+TABLES = "cardio,mammography,PageBlocks,shuttle,thyroid"
+PEERS = ("KNN", "LOF", "IsolationForest", "GMM")
+LEVELS = (0.0, 0.01, 0.05, 0.1)
+GUESS = 0.1
 TESTED = 20_000
-NEIGHBOURS = 20
-SEARCH = 5
 
-Scorer = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""(training rows, test rows) -> scores of the test rows, higher = stranger."""
+
+# -- rows --------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Split:
-    """Training rows without and with planted anomalies, and the test rows with their labels."""
+class Planted:
+    """Training rows, `count` of them planted anomalies, and test rows with their labels (True = anomaly)."""
 
-    clean: np.ndarray
-    dirty: np.ndarray
+    train: np.ndarray
+    count: int
     test: np.ndarray
     label: np.ndarray
 
 
-def split(path: Path, *, rows: int, planted: float, seed: int) -> Split:
-    """The rows of one table, dealt out at random."""
+def plant(path: Path, *, share: float, rows: int, seed: int) -> Planted:
+    """The rows of one table, dealt out at random: the normal training rows and the test rows do not depend on `share`.
+
+    Errors: ValueError for a table with fewer than 2 anomalies or too few rows to plant at the greatest level.
+    """
     rng = np.random.default_rng(seed)
     with np.load(path) as arrays:
-        x, y = arrays["X"].astype(np.float64), arrays["y"].ravel()
-    order = rng.permutation(len(x))[:50_000]
+        x, y = arrays["X"], arrays["y"].ravel()
+    order = rng.permutation(len(x))[:ROWS]
     x, y = x[order], y[order]
     normal, strange = x[y == 0], x[y == 1]
-    half = len(normal) // 2
-    clean = normal[: min(half, rows)]
-    # Half of the anomalies stay for the test, however few there are.
-    count = min(round(len(clean) * planted / (1 - planted)), len(strange) // 2)
-    dirty = np.concatenate([clean, strange[:count]])
-    test = np.concatenate([normal[half:], strange[count:]])
-    label = np.concatenate([np.zeros(len(normal) - half), np.ones(len(strange) - count)])
+    half, spare = len(normal) // 2, len(strange) // 2
+    clean = min(half, rows, int(spare * (1 - LEVELS[-1]) / LEVELS[-1]))
+    if clean < 2:
+        raise ValueError(f"{path.name} has {len(normal)} normal rows and {len(strange)} anomalies: too few to plant.")
+    count = round(clean * share / (1 - share))
+    test = np.concatenate([normal[half:], strange[spare:]])
+    label = np.arange(len(test)) >= len(normal) - half
     chosen = rng.permutation(len(test))[:TESTED]
-    return Split(rng.permutation(clean), rng.permutation(dirty), test[chosen], label[chosen])
+    train = np.concatenate([normal[:clean], strange[:count]])
+    return Planted(rng.permutation(train), count, test[chosen], label[chosen])
 
 
-def flowguard(contamination: float, *, seed: int) -> Scorer:
-    """A detector of default settings, sized by its rows and columns, with its default score."""
-
-    def score(train: np.ndarray, test: np.ndarray) -> np.ndarray:
-        names = [f"x{column}" for column in range(train.shape[1])]
-
-        def batch(rows: np.ndarray) -> pa.RecordBatch:
-            return pa.record_batch([pa.array(column) for column in rows.T], names=names)
-
-        tenth = len(train) // 10
-        held, early, rest = np.split(train, [2 * tenth, 3 * tenth])
-        detector, _ = fit(
-            lambda: [batch(rest)],
-            lambda: [batch(early)],
-            columns=Columns(
-                features={name: FeatureSettings() for name in names}, context={}, types=dict.fromkeys(names, "double")
-            ),
-            architecture={"family": "maf", "hidden": None, "dropout": None, "noise": None},
-            settings=TrainingSettings(contamination=contamination, seed=seed),
-            engine=Engine(),
-            device=torch.device("cpu"),
-            threads=torch.get_num_threads(),
-        )
-        calibrated = calibrate(detector, hold(detector, [(batch(held), np.arange(len(held)))]), false_alarm_rate=0.05)
-        return calibrated.score(batch(test)).score
-
-    return score
+# -- detectors ---------------------------------------------------------------------------------------------------------
 
 
-def standardised(score: Scorer) -> Scorer:
-    """The same on columns of mean 0 and deviation 1 in the training rows."""
-
-    def scored(train: np.ndarray, test: np.ndarray) -> np.ndarray:
-        centre, scale = train.mean(0), train.std(0)
-        scale[scale == 0] = 1.0
-        return score((train - centre) / scale, (test - centre) / scale)
-
-    return scored
+def lines(share: float) -> dict[str, Method]:
+    """The detector of each line of the table at one level; lines with the same settings have the same detector."""
+    told = {"flowguard": 0.0, "flowguard, told the share": share, f"flowguard, told {GUESS:.0%}": GUESS}
+    found = {line: _flowguard(contamination) for line, contamination in told.items()}
+    return found | {one.name: one for one in methods() if one.name in PEERS}
 
 
-def peers(seed: int) -> dict[str, Scorer]:
-    """Three of scikit-learn."""
-
-    def forest(train: np.ndarray, test: np.ndarray) -> np.ndarray:
-        return -IsolationForest(random_state=seed).fit(train).score_samples(test)
-
-    def local(train: np.ndarray, test: np.ndarray) -> np.ndarray:
-        return -LocalOutlierFactor(n_neighbors=NEIGHBOURS, novelty=True).fit(train).score_samples(test)
-
-    def nearest(train: np.ndarray, test: np.ndarray) -> np.ndarray:
-        return NearestNeighbors(n_neighbors=SEARCH).fit(train).kneighbors(test)[0][:, -1]
-
-    named = {"IsolationForest": forest, f"LOF ({NEIGHBOURS})": local, f"{SEARCH}th neighbour": nearest}
-    return {name: standardised(scorer) for name, scorer in named.items()}
+def _flowguard(contamination: float) -> Method:
+    given = {"contamination": contamination}
+    fit: Fit = partial(_fit, **given)
+    return Method(f"flowguard {contamination:g}", "flowguard", fit, raw=True, settings=given)
 
 
-def measured(path: Path, args: argparse.Namespace, on_step: Callable[[str], None]) -> dict[str, list[float]]:
-    """AUROC on clean and on dirty training rows, by detector; the mean over seeds."""
-    found: dict[str, list[list[float]]] = {}
-    for seed in range(args.seeds):
-        rows = split(path, rows=args.rows, planted=args.planted, seed=seed)
-        scorers = {
-            "flowguard": flowguard(0.0, seed=seed),
-            f"flowguard, {args.planted:g}": flowguard(args.planted, seed=seed),
-            **peers(seed),
-        }
-        for name, scorer in scorers.items():
-            on_step(f"{path.stem}, seed {seed}: {name}")
-            each = [float(roc_auc_score(rows.label, scorer(train, rows.test))) for train in (rows.clean, rows.dirty)]
-            found.setdefault(name, []).append(each)
-    return {name: list(np.mean(each, axis=0)) for name, each in found.items()}
+def _fit(train: np.ndarray, seed: int, *, contamination: float) -> Mapping[str, Callable[[np.ndarray], np.ndarray]]:
+    from flowguard.detector import FlowDetector
+
+    face = FlowDetector(random_state=seed, training={"contamination": contamination}).fit(train)
+    return {"": lambda rows: -face.score_samples(rows)}
 
 
-def table(results: dict[str, dict[str, list[float]]], args: argparse.Namespace) -> Table:
-    """Two lines per data set: clean above dirty."""
+def measure(method: Method, path: Path, *, share: float, seed: int, rows: int) -> Figures | str:
+    """Fit on the rows with planted anomalies and score the test rows."""
+    dealt = plant(path, share=share, rows=rows, seed=seed)
+    (one,) = scored(method, dealt.train, dealt.test, seed=seed).values()
+    return figures(one, dealt.label)
+
+
+# -- running -----------------------------------------------------------------------------------------------------------
+
+
+def run(
+    paths: Sequence[Path],
+    *,
+    seeds: Sequence[int],
+    rows: int,
+    limit: float,
+    results: Path,
+    chosen: Callable[[float], Mapping[str, Method]] = lines,
+    fresh: bool = False,
+    on_step: Callable[[str], None] = lambda text: None,
+) -> Iterator[tuple[float, Outcome]]:
+    """Level and outcome of every table, seed and line, from the kept results where there are any."""
+    every = {level: chosen(level) for level in LEVELS}
+    how = {method.name: settings(method) for at in every.values() for method in at.values()}
+    done: set[Path] = set()
+    for seed in seeds:
+        for path in paths:
+            for level, at in every.items():
+                for line, method in at.items():
+                    on_step(f"{path.stem}, seed {seed}, {level:.0%} planted: {line}")
+                    made_by = {**how[method.name], "planted": level}
+                    file = place(results, path, method.name, seed=seed, rows=rows, made_by=made_by)
+                    one = None if fresh and file not in done else kept(file)
+                    if one is None or not one.stands(limit):
+                        one = measured(method, path, share=level, seed=seed, rows=rows, limit=limit)
+                        keep(file, one, made_by)
+                    done.add(file)
+                    yield level, Outcome(one.table, line, seed, one.figures, one.error, one.limit)
+
+
+def measured(method: Method, path: Path, *, share: float, seed: int, rows: int, limit: float) -> Outcome:
+    """One detector on one table at one level, whatever happens."""
+    try:
+        found = limited(measure, method, path, share=share, seed=seed, rows=rows, limit=limit)
+    except OverLimit as error:
+        return Outcome(path.stem, method.name, seed, None, str(error), limit)
+    except Failed as error:
+        return Outcome(path.stem, method.name, seed, None, str(error))
+    if isinstance(found, str):
+        return Outcome(path.stem, method.name, seed, None, found)
+    return Outcome(path.stem, method.name, seed, found)
+
+
+# -- what is printed ---------------------------------------------------------------------------------------------------
+
+
+def summary(found: Sequence[tuple[float, Outcome]]) -> Table:
+    """One line per detector, a column per level; means over the tables and seeds on which every line has a figure."""
+    areas: dict[tuple[str, int], dict[tuple[str, float], float]] = {}
+    for level, one in found:
+        each = areas.setdefault((one.table, one.seed), {})
+        if one.figures is not None:
+            each[one.line, level] = one.figures.auroc
+    wanted = {(one.line, level) for level, one in found}
+    same = [each for each in areas.values() if each.keys() == wanted]
     made = Table(
-        title=f"AUROC, {args.rows:,} training rows at most: clean rows above, {args.planted:.0%} planted below",
-        caption=f"`flowguard, {args.planted:g}` has model.contamination: {args.planted:g}. {args.seeds} seed(s).",
+        title="AUROC by the share of anomalies in training",
+        caption=f"Means over the {len(same)} of {len(areas)} tables and seeds on which all have a figure.",
+        title_justify="left",
+        caption_justify="left",
+        box=None,
+        padding=(0, 1),
     )
-    made.add_column("table", no_wrap=True)
-    made.show_lines = True
-    names = list(next(iter(results.values())))
-    for name in names:
-        made.add_column(name, justify="right")
-    for stem, found in results.items():
-        made.add_row(stem, *(_cell(*found[name]) for name in names))
-    made.add_section()
-    made.add_row("mean", *(_cell(*np.mean([found[name] for found in results.values()], axis=0)) for name in names))
+    made.add_column("detector", no_wrap=True)
+    for level in LEVELS:
+        made.add_column(f"{level:.0%}", justify="right")
+    made.add_column("lost at most", justify="right")
+    for line in dict.fromkeys(one.line for _, one in found):
+        means = [float(np.mean([each[line, level] for each in same])) for level in LEVELS] if same else []
+        lost = f"{100 * (means[0] - min(means)):.1f}" if means else "-"
+        made.add_row(line, *([f"{100 * mean:.1f}" for mean in means] or ["-"] * len(LEVELS)), lost)
     return made
-
-
-def _cell(clean: float, dirty: float) -> str:
-    return f"{clean:.3f}\n{dirty:.3f}"
 
 
 def main() -> None:
     """Parse, run, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="folder with adbench/ (default: ../shared/data)")
-    parser.add_argument("--tables", default=TABLES, help=f"names of files, comma-separated (default: {TABLES})")
-    parser.add_argument("--seeds", type=int, default=1, help="how many splits (default: 1)")
-    parser.add_argument("--rows", type=int, default=4000, help="training rows at most (default: 4000)")
-    parser.add_argument("--planted", type=float, default=0.05, help="share of anomalies to plant (default: 0.05)")
+    parser.add_argument("--tables", default=TABLES, help=f"numbers or names, comma-separated (default: {TABLES})")
+    parser.add_argument("--seeds", type=seeds, default="0,1,2", help="seeds of the rows and the fit (default: 0,1,2)")
+    parser.add_argument("--rows", type=int, default=3000, help="normal training rows at most (default: 3000)")
+    parser.add_argument("--limit", type=float, default=600.0, help="seconds for a fit and its scores (default: 600)")
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="where results are kept (default: runs/contamination)"
+    )
+    parser.add_argument("--fresh", action="store_true", help="measure again what is kept already")
     args = parser.parse_args()
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    # LOF warns of duplicates on every table that has some.
-    warnings.filterwarnings("ignore", message="Duplicate values", category=UserWarning)
     console = Console()
-    paths = [args.data / "adbench" / f"{name.strip()}.npz" for name in args.tables.split(",")]
-    for path in paths:
-        if not path.exists():
-            console.print(f"Skipped {path.stem}: there is no {path}. Name the data's folder with --data.")
-    paths = [path for path in paths if path.exists()]
-    if not paths:
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
+    every = tables(args.data / "adbench")
+    if not every:
+        console.print(f"Skipped: there is no table in {args.data / 'adbench'}. Name the data's folder with --data.")
         return
-    results = {}
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("", total=len(paths) * args.seeds * 5)
-        for path in paths:
+    try:
+        paths = named(every, args.tables)
+    except ValueError as error:
+        parser.error(str(error))
+    prepare()
+    found: list[tuple[float, Outcome]] = []
+    shown = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*shown, console=console, transient=True) as progress:
+        steps = len(paths) * len(args.seeds) * sum(len(lines(level)) for level in LEVELS)
+        task = progress.add_task("", total=steps, completed=-1)
 
-            def step(text: str) -> None:
-                progress.update(task, description=text, advance=1)
+        def step(text: str) -> None:
+            progress.update(task, description=text, advance=1)
+            # A log gets no bar: there, a line for each fit.
+            if not console.is_terminal:
+                console.print(text, markup=False, highlight=False)
 
-            results[path.stem] = measured(path, args, step)
-    console.print(table(results, args))
-    clean, dirty = np.mean([[found[name] for name in list(found)[:2]] for found in results.values()], axis=0).T.tolist()
+        given = {"seeds": args.seeds, "rows": args.rows, "limit": args.limit, "results": args.results}
+        for level, one in run(paths, **given, fresh=args.fresh, on_step=step):
+            found.append((level, one))
+            if one.error is not None:
+                text = f"No figure: {one.line} on {one.table}, seed {one.seed}, {level:.0%} planted: {one.error}"
+                console.print(text, markup=False)
+    console.print(summary(found))
     console.print(
-        f"flowguard loses {clean[0] - dirty[0]:+.3f} to planted anomalies without the option, "
-        f"{clean[0] - dirty[1]:+.3f} with it; on clean rows the option costs {clean[0] - clean[1]:+.3f}."
+        f"\n{len(paths)} table(s), {len(args.seeds)} seed(s), {args.rows:,} normal rows to train on at most; "
+        f"results are kept in {args.results}",
+        highlight=False,
     )
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        raise SystemExit("Ended. What was measured is kept; the same command goes on from there.") from None
