@@ -28,6 +28,9 @@ class Autoregressive(Bijection):
         (torch.Size([5, 3]), torch.Size([5]))
     """
 
+    ahead: Tensor | None
+    back: Tensor | None
+
     def __init__(
         self,
         features: int,
@@ -45,23 +48,37 @@ class Autoregressive(Bijection):
         self.features, self.context_features, self.transformer = features, context, transformer
         degree = [self.order.index(column) + 1 for column in range(features)]
         inputs = degree + [0] * context
+        ordered = self.order == tuple(range(features))
+        for name, places in (("ahead", self.order), ("back", [place - 1 for place in degree])):
+            self.register_buffer(name, None if ordered else torch.tensor(places), persistent=False)
         self.network = MaskedNetwork(inputs, degree, size=transformer.size, hidden=hidden, dropout=dropout)
 
-    def _predict(self, x: Tensor, context: Tensor | None, column: int | None = None) -> Tensor:
+    def _predict(self, x: Tensor, context: Tensor | None, column: int) -> Tensor:
         return self.network(with_context(x, context, self.context_features), column)
 
     def forward_columns(
         self, x: Tensor, context: Tensor | None = None, *, observed: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        x = hold(x, observed)
-        z, log_slope = self.transformer.forward(x, self._predict(x, context))
+        # Columns lie in order, each in one run of memory; returned transposed, so that the next layer finds them so.
+        columns = hold(x, observed).T.contiguous()
+        if self.ahead is not None:
+            columns = columns.index_select(0, self.ahead)
+        seen = squash(columns)
+        given = with_context(x[:, :0], context, self.context_features)
+        if self.context_features:
+            seen = torch.cat((given.T, seen))
+        parameters = self.network.planes(seen).transpose(1, 2)
+        z, log_slope = (found.T for found in self.transformer.forward(columns, parameters))
+        if self.back is not None:
+            z, log_slope = (found.T.index_select(0, self.back).T for found in (z, log_slope))
         return hold(z, observed), hold(log_slope, observed)
 
     def forward(
         self, x: Tensor, context: Tensor | None = None, *, observed: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         z, log_slope = self.forward_columns(x, context, observed=observed)
-        return z, log_slope.sum(-1)
+        # A record's columns side by side: how a sum over rows of memory rounds may depend on the place in them.
+        return z, log_slope.contiguous().sum(-1)
 
     def inverse(self, z: Tensor, context: Tensor | None = None, *, observed: Tensor | None = None) -> Tensor:
         unrolled = self.network.unrolled(with_context(z[:, :0], context, self.context_features))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from flowguard.density.bijection import Bijection, hold
+from flowguard.density.pieces import pieces
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
@@ -61,14 +62,22 @@ class Flow(nn.Module):
     def log_prob(self, x: Tensor, context: Tensor | None = None, *, observed: Tensor | None = None) -> Tensor:
         """log p(x_observed | context), `(batch,)`."""
         self._check(x, observed)
+        return torch.cat([self._log_prob(*piece) for piece in pieces(x, context, observed)])
+
+    def _log_prob(self, x: Tensor, context: Tensor | None, observed: Tensor | None) -> Tensor:
+        if self.triangular:  # one sum over the columns, not one in each layer
+            return self._terms(x, context, observed).sum(-1)
         z, log_det = self.bijection(x, context, observed=observed)
-        return hold(_log_normal(z), observed).sum(-1) + log_det
+        return hold(_log_normal(z), observed).contiguous().sum(-1) + log_det
 
     def terms(self, x: Tensor, context: Tensor | None = None, *, observed: Tensor | None = None) -> Tensor:
         """log p(x_i | earlier columns, context), `(batch, features)`, 0 where unobserved."""
         self._check(x, observed)
+        return torch.cat([self._terms(*piece) for piece in pieces(x, context, observed)])
+
+    def _terms(self, x: Tensor, context: Tensor | None, observed: Tensor | None) -> Tensor:
         z, log_slope = self.bijection.forward_columns(x, context, observed=observed)
-        return hold(_log_normal(z), observed) + log_slope
+        return (hold(_log_normal(z), observed) + log_slope).contiguous()
 
     def terms_and_ensemble(
         self, x: Tensor, context: Tensor | None = None, *, observed: Tensor | None = None

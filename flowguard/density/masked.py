@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-LINEAR_TO = 30.0
-CALM_TO = 5.0
+from flowguard.density.squash import calm, squash
+from flowguard.density.triangular import Plan, parameters_of
+from flowguard.density.unrolled import Unrolled
 
 ALIGNED = 8
 """Inputs that a matrix product takes at a time: with fewer left over, where a row lies in memory decides how MKL sums
 it, and a record's last bits would depend on its place in the batch. So inputs are filled up with zeros to a multiple of
 it where records are scored."""
-
-
-def squash(x: Tensor, linear_to: float = LINEAR_TO) -> Tensor:
-    """x up to 30 deviations, then 30 * (1 + log(|x| / 30)), signed: what a network sees of far-out values.
-
-    Linear where data lives, so that a linear dependence extrapolates; logarithmic beyond, so that 1e6 gives
-    the network 342. Only conditioners see it; the density itself is of x.
-    """
-    core = x.clamp(-linear_to, linear_to)
-    beyond = linear_to * (x.abs() / linear_to).clamp(min=1.0).log()
-    return core + torch.copysign(beyond, x)
-
-
-def calm(x: Tensor) -> Tensor:
-    """x up to 5 deviations, then logarithmic as in `squash`: what hidden units see.
-
-    A linear dependence may be followed far out, and the direct path of a network does. What units have bent to fit
-    ordinary records may not: taken at its word, one absurd value would make ordinary values of all columns after it
-    look absurd.
-    """
-    return squash(x, CALM_TO)
 
 
 def aligned_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, aligned: bool) -> Tensor:
@@ -61,6 +40,10 @@ class MaskedLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(mask.shape[0])) if bias else None
         self.register_buffer("mask", None if bool(mask.all()) else mask, persistent=False)
 
+    def masked(self) -> Tensor:
+        """The weights, 0 where the mask hides."""
+        return self.weight if self.mask is None else self.weight * self.mask
+
     def forward(self, x: Tensor, rows: slice = slice(None)) -> Tensor:
         weight = self.weight[rows]
         if self.mask is not None:
@@ -78,9 +61,13 @@ class MaskedNetwork(nn.Module):
     the direct linear path to each target's first parameter still carries every dependence. With nothing to
     see, it is a learned constant. In training, and there alone, each hidden value is 0 with probability `dropout`.
 
-    Inputs `(batch, inputs)` -> `(batch, targets, size)`. A new network returns nearly 0: its flow is nearly
-    the identity.
+    Inputs `(batch, inputs)` -> `(batch, targets, size)`; `planes` is the same without moving memory about. What the
+    masks hide is not computed (`triangular.py`), and masks are folded once where records are scored. A new network
+    returns nearly 0: its flow is nearly the identity.
     """
+
+    into: Tensor | None
+    onto: Tensor | None
 
     def __init__(
         self,
@@ -101,6 +88,9 @@ class MaskedNetwork(nn.Module):
         into = torch.tensor(list(inputs), dtype=torch.float32)
         out = torch.tensor(list(targets), dtype=torch.float32)
         self.constant: nn.Parameter | None = None
+        self._folded: tuple[list[Any], list[Tensor]] | None = None
+        self._by_degree("into", inputs)
+        self._by_degree("onto", targets)
         if not useful:
             self.constant = nn.Parameter(torch.zeros(self.targets, size))
             return
@@ -116,23 +106,83 @@ class MaskedNetwork(nn.Module):
         last = (out[:, None] > before[None, :]).float().repeat_interleave(size, 0)
         self.output = MaskedLinear(last, gain=0.01)
         self.direct = MaskedLinear((out[:, None] > into[None, :]).float(), gain=0.01, bias=False)
+        self.plan = Plan.of(sorted(inputs), self.unit_degrees, sorted(targets), size=size)
+
+    def _by_degree(self, name: str, degrees: Sequence[int]) -> None:
+        """A buffer: where inputs or targets stand when they are put in order of degree; None if they are."""
+        order = sorted(range(len(degrees)), key=degrees.__getitem__)
+        place = None if order == list(range(len(degrees))) else torch.tensor(order, dtype=torch.long)
+        self.register_buffer(name, place, persistent=False)
 
     def forward(self, inputs: Tensor, target: int | None = None) -> Tensor:
         """Parameters `(batch, targets, size)`, or `(batch, size)` of one target alone."""
         if self.constant is not None:
             constant = self.constant if target is None else self.constant[target]
             return constant.expand(inputs.shape[0], *constant.shape)
+        if target is not None:
+            return self._one(inputs, target)
+        columns = inputs.T.contiguous()
+        found = self.planes(columns if self.into is None else columns.index_select(0, self.into))
+        if self.onto is not None:
+            found = found.index_select(0, self.onto.argsort())
+        return found.permute(2, 0, 1).clone(memory_format=torch.contiguous_format)
+
+    def planes(self, inputs: Tensor) -> Tensor:
+        """Parameters `(targets, size, batch)` from inputs `(inputs, batch)`, both in order of degree.
+
+        Laid out so that each parameter of a target is one run of memory over the batch. Without gradients it holds
+        until the next call.
+        """
+        if self.constant is not None:
+            constant = self.constant if self.onto is None else self.constant.index_select(0, self.onto)
+            return constant.unsqueeze(-1).expand(-1, -1, inputs.shape[1])
+        direct, *weights = self._weights()
+        dropout = self.dropout if self.training else 0.0
+        return parameters_of(self.plan, inputs, calm(inputs), direct, weights, dropout=dropout)
+
+    def _weights(self) -> list[Tensor]:
+        """What `parameters_of` multiplies with, the direct path first; made once where records are scored."""
+        if self.training or torch.is_grad_enabled():
+            return self._fold()
+        parameters = list(self.parameters())
+        if any(parameter.is_inference() for parameter in parameters):
+            return self._fold()  # which tell nobody when they are written to
+        # Both the memory and how often it was written to: the weights kept here are those of the parameters as they
+        # are. The tensors are held on to, so that no other can take their place in memory.
+        now = [(parameter.data_ptr(), parameter._version, parameter.detach()) for parameter in parameters]
+        if self._folded is None or [key[:2] for key in self._folded[0]] != [key[:2] for key in now]:
+            self._folded = now, self._fold()
+        return self._folded[1]
+
+    def _fold(self) -> list[Tensor]:
+        layers = [cast(MaskedLinear, layer) for layer in [*self.layers, self.output]]
+        weights = [layer.masked() for layer in layers]
+        biases = [cast(Tensor, layer.bias) for layer in layers]
+        direct = self.direct.masked()
+        if self.into is not None:
+            weights[0], direct = weights[0].index_select(1, self.into), direct.index_select(1, self.into)
+        if self.onto is not None:
+            direct = direct.index_select(0, self.onto)
+            for rows in (weights, biases):
+                rows[-1] = rows[-1].unflatten(0, (-1, self.size)).index_select(0, self.onto).flatten(0, 1)
+        return [direct, *(torch.cat((b.unsqueeze(1), w), 1) for w, b in zip(weights, biases, strict=True))]
+
+    def train(self, mode: bool = True) -> Self:
+        self._folded = None
+        return super().train(mode)
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
+        self._folded = None
+        return super()._apply(fn, recurse)
+
+    def _one(self, inputs: Tensor, target: int) -> Tensor:
+        """Parameters `(batch, size)` of one target."""
         hidden = self.layers[0](calm(inputs))
         for layer in list(self.layers)[1:]:
             change = layer(self._active(hidden))
             hidden = hidden + change if change.shape == hidden.shape else change
-        hidden = self._active(hidden)
-        if target is not None:
-            values = self.output(hidden, slice(target * self.size, (target + 1) * self.size))
-            direct = self.direct(inputs, slice(target, target + 1))
-        else:
-            values = self.output(hidden).unflatten(-1, (self.targets, self.size))
-            direct = self.direct(inputs).unsqueeze(-1)
+        values = self.output(self._active(hidden), slice(target * self.size, (target + 1) * self.size))
+        direct = self.direct(inputs, slice(target, target + 1))
         return values + functional.pad(direct, (0, self.size - 1))
 
     def _active(self, hidden: Tensor) -> Tensor:
@@ -142,106 +192,6 @@ class MaskedNetwork(nn.Module):
     def unrolled(self, free: Tensor) -> Unrolled:
         """The network with its inputs of degree 0 known, `(batch, how many)`, and the others to come."""
         return Unrolled(self, free)
-
-
-class Unrolled:
-    """A masked network whose inputs become known by and by, in order of degree.
-
-    `parameters(i)` equals `network(inputs, i)` but for rounding. A unit of degree g sees degrees up to g alone, and
-    units stand in order of degree. So as soon as the inputs of degree g are known, its units follow once and for all:
-    their rows times the columns known so far, among which the mask hides none. All targets together cost about one
-    pass, where a pass for each would cost as many as there are targets.
-
-    Activations lie `(units, batch)`, so that those known so far are one block of memory. Products are not filled up
-    as in `aligned_linear`: nothing is scored here, and a value's last bits may depend on its place in the batch.
-
-    Errors: ValueError for inputs out of turn, and for a target before all that it sees is known.
-
-    Example:
-        >>> network = MaskedNetwork([1, 2, 0], [1, 2], size=4, hidden=(8, 8))
-        >>> x = torch.randn(5, 3)
-        >>> unrolled = network.unrolled(x[:, 2:])
-        >>> unrolled.reveal(1, x[:, :1])
-        >>> bool(torch.allclose(unrolled.parameters(1), network(x, 1), atol=1e-6))
-        True
-    """
-
-    def __init__(self, network: MaskedNetwork, free: Tensor) -> None:
-        self.network, self.batch = network, free.shape[0]
-        self.degrees = sorted(network.input_degrees)
-        self.inputs, self.calm = (_Known(len(self.degrees), free) for _ in range(2))
-        self.hidden = [_Known(len(units), free) for units in network.unit_degrees]
-        self.linear: list[tuple[Tensor, Tensor | None]] = []
-        if network.constant is None:
-            # Inputs come by degree, so the columns of what reads them have to stand in that order too.
-            place = sorted(range(len(self.degrees)), key=network.input_degrees.__getitem__)
-            layers = [cast(MaskedLinear, layer) for layer in network.layers]
-            self.linear = [(layer.weight, layer.bias) for layer in layers]
-            self.linear[0] = layers[0].weight[:, place], layers[0].bias
-            self.direct = network.direct.weight[:, place]
-        self.reveal(0, free)
-
-    def reveal(self, degree: int, values: Tensor) -> None:
-        """All inputs of one degree, `(batch, how many)`, in their order among the network's inputs."""
-        first, last = bisect_left(self.degrees, degree), bisect_right(self.degrees, degree)
-        found, expected = (len(self.inputs.rows), tuple(values.shape)), (first, (self.batch, last - first))
-        if found != expected:
-            raise ValueError(
-                f"inputs of degree {degree} come after {first} others and are {expected[1]}; "
-                f"got {found[1]} after {found[0]}"
-            )
-        self.inputs.append(values.T)
-        self.calm.append(calm(values.T))
-        below, hidden = self.calm, values.T
-        for depth, (weight, bias) in enumerate(self.linear):
-            units, known = self.network.unit_degrees[depth], self.hidden[depth]
-            rows = slice(bisect_left(units, degree), bisect_right(units, degree))
-            if rows.start < rows.stop:
-                change = _product(weight, bias, rows, below.rows)
-                # Layers of one width have units of the same degrees: what is added is of the same units.
-                residual = depth > 0 and len(units) == len(self.network.unit_degrees[depth - 1])
-                hidden = hidden + change if residual else change
-                known.append(functional.relu(hidden))
-            below = known
-
-    def parameters(self, target: int) -> Tensor:
-        """Parameters `(batch, size)` of a target all of whose inputs are known."""
-        network, degree = self.network, self.network.target_degrees[target]
-        if network.constant is not None:
-            return network.constant[target].expand(self.batch, -1)
-        seen, units = bisect_left(self.degrees, degree), bisect_left(network.unit_degrees[-1], degree)
-        if len(self.inputs.rows) < seen:
-            raise ValueError(f"target {target} sees {seen} inputs; only {len(self.inputs.rows)} are known")
-        rows = slice(target * network.size, (target + 1) * network.size)
-        output = network.output
-        values = _product(output.weight, output.bias, rows, self.hidden[-1].rows[:units])
-        direct = _product(self.direct, None, slice(target, target + 1), self.inputs.rows[:seen])
-        values[:1] += direct
-        # Transformers read a record's parameters side by side.
-        return values.T.contiguous()
-
-
-class _Known:
-    """Rows that become known by and by, `(so far, batch)`."""
-
-    def __init__(self, rows: int, like: Tensor) -> None:
-        # Written in place, the rows are moved once. Autograd keeps the tensors it is shown and needs them unchanged.
-        self.space = None if torch.is_grad_enabled() else like.new_empty(rows, like.shape[0])
-        self.rows = like.new_empty(0, like.shape[0])
-
-    def append(self, rows: Tensor) -> None:
-        if self.space is None:
-            self.rows = torch.cat((self.rows, rows))
-            return
-        known = len(self.rows)
-        self.space[known : known + len(rows)] = rows
-        self.rows = self.space[: known + len(rows)]
-
-
-def _product(weight: Tensor, bias: Tensor | None, rows: slice, known: Tensor) -> Tensor:
-    """Some outputs of a linear layer, its first inputs being all there are: `(inputs, batch)` -> `(rows, batch)`."""
-    weight = weight[rows, : len(known)]
-    return weight @ known if bias is None else torch.addmm(bias[rows, None], weight, known)
 
 
 def with_context(x: Tensor, context: Tensor | None, width: int) -> Tensor:

@@ -3,22 +3,47 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from flowguard.density.within import within
 
 
 def bounded_location(raw: Tensor, bound: float) -> Tensor:
     """`raw` itself up to half of `bound`, then bending smoothly so that it never passes it."""
     half = bound / 2
+    if within(raw, half):
+        return raw
     core = raw.clamp(-half, half)
     return core + half * torch.tanh((raw - core) / half)
 
 
 def bounded_log_scale(raw: Tensor, low: float, high: float) -> Tensor:
     """`raw` near 0, never outside (low, high), low < 0 < high; slope 1 at 0."""
-    bound = torch.where(raw > 0, high, -low)
-    return bound * torch.tanh(raw / bound)
+    return _Bounded.apply(raw, low, high)
+
+
+class _Bounded(Function):
+    """Two bounds and a sum, which cost a fraction of choosing a bound for each value, and their derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, raw: Tensor, low: float, high: float) -> Tensor:
+        above = functional.relu(raw).div_(high).tanh_()
+        below = raw.clamp(max=0.0).div_(-low).tanh_()
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward(above + below)
+        return above.mul_(high).add_(below, alpha=-low)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (tanh,) = ctx.saved_tensors
+        return torch.ops.aten.tanh_backward(grads[0], tanh), None, None
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,10 @@ class Composed:
         return sum(part.size for part in self.parts)
 
     def _split(self, parameters: Tensor) -> list[Tensor]:
-        return list(parameters.split([part.size for part in self.parts], dim=-1))
+        # Split in front: the derivative puts pieces together where they are split, and parameters may lie one after
+        # another in memory.
+        pieces = parameters.movedim(-1, 0).split([part.size for part in self.parts])
+        return [piece.movedim(0, -1) for piece in pieces]
 
     def forward(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         pieces = self._split(parameters)

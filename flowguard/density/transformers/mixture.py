@@ -62,7 +62,8 @@ class Mixture:
     def weights_and_shapes(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log weights, locations and log scales, each `(..., components)`, of raw parameters `(..., size)`."""
         others = self.components - 1
-        raw_weight, raw_location, raw_scale = parameters.split([self.components, others, others], dim=-1)
+        # Side by side: how a sum over rows of memory rounds may depend on the place in them.
+        raw_weight, raw_location, raw_scale = parameters.contiguous().split([self.components, others, others], dim=-1)
         share = functional.softmax(raw_weight, dim=-1)
         log_weight = (self.least + (1 - self.least * self.components) * share).log()
         # Spread like a normal sample of deviation 0.6 and each 0.8 wide: together of variance 1.

@@ -9,23 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-
-def _bin_of(values: Tensor, edges: Tensor, knots: Tensor, slopes: Tensor) -> tuple[Tensor, ...]:
-    """x0, width, y0, height, slope at the left and at the right edge of the bin that each value falls in."""
-    left = (values.unsqueeze(-1) >= edges[..., 1:-1]).sum(-1, keepdim=True)
-    pair = torch.cat((left, left + 1), -1)
-    ends = knots.gather(-1, pair.unsqueeze(-2).expand(*pair.shape[:-1], 2, 2))
-    slope = slopes.gather(-1, pair)
-    start, span = ends[..., 0], ends[..., 1] - ends[..., 0]
-    return start[..., 0], span[..., 0], start[..., 1], span[..., 1], slope[..., 0], slope[..., 1]
+from flowguard.density.transformers.spline_bin import bin_of
 
 
-def rational_quadratic(x: Tensor, knots: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
-    """The monotone spline through `knots` `(..., 2, bins + 1)`, x above y, with `slopes` `(..., bins + 1)`.
+def rational_quadratic(x: Tensor, start: Tensor, span: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
+    """The monotone spline in one bin: `start` and `span` `(2, ...)` of x and of y, `slopes` `(2, ...)` at its ends.
 
-    Returns its value and log-derivative (equations 4 and 5 of the paper) for x within the knots.
+    Returns its value and log-derivative (equations 4 and 5 of the paper) for x in the bin.
     """
-    x0, width, y0, height, d0, d1 = _bin_of(x, knots[..., 0, :], knots, slopes)
+    (x0, y0), (width, height), (d0, d1) = start, span, slopes
     s = height / width
     t = (x - x0) / width
     tt = t * (1 - t)
@@ -35,9 +27,9 @@ def rational_quadratic(x: Tensor, knots: Tensor, slopes: Tensor) -> tuple[Tensor
     return y, (above * (s / below) ** 2).log()
 
 
-def rational_quadratic_inverse(y: Tensor, knots: Tensor, slopes: Tensor) -> Tensor:
+def rational_quadratic_inverse(y: Tensor, start: Tensor, span: Tensor, slopes: Tensor) -> Tensor:
     """The x of `rational_quadratic`, by the root of the quadratic that does not cancel (equations 6 to 8)."""
-    x0, width, y0, height, d0, d1 = _bin_of(y, knots[..., 1, :], knots, slopes)
+    (x0, y0), (width, height), (d0, d1) = start, span, slopes
     s = height / width
     rise = y - y0
     bend = rise * (d1 + d0 - 2 * s)
@@ -93,9 +85,14 @@ class Spline:
         # value, derivative and gradients outside are those of the identity without a branch that could be
         # NaN.
         inside = x.clamp(-self.bound, self.bound)
-        y, log_slope = rational_quadratic(inside, *self.knots_and_slopes(parameters))
+        y, log_slope = rational_quadratic(inside, *self._bin(inside, parameters, side=0))
         return y + (x - inside), log_slope
 
     def inverse(self, y: Tensor, parameters: Tensor) -> Tensor:
         inside = y.clamp(-self.bound, self.bound)
-        return rational_quadratic_inverse(inside, *self.knots_and_slopes(parameters)) + (y - inside)
+        return rational_quadratic_inverse(inside, *self._bin(inside, parameters, side=1)) + (y - inside)
+
+    def _bin(self, values: Tensor, parameters: Tensor, *, side: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Start and span of the bin that each value falls in, and the slopes at its ends."""
+        start, span, raw = bin_of(values, parameters, side=side, bins=self.bins, least=self.least, bound=self.bound)
+        return start, span, (self.steepest * torch.tanh(raw / self.steepest)).exp()
