@@ -7,7 +7,7 @@ pattern do.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -147,6 +147,23 @@ class TailRank:
         parts = [Reference(piece, scale) for piece, scale in zip(pieces, state["scales"], strict=True)]
         pooled = parts.pop() if state["pooled"] else None
         return cls(dict(zip(state["patterns"], parts, strict=True)), pooled, arrays["tail_offsets"])
+
+
+def tails_to_state(tails: Sequence[TailRank]) -> tuple[dict[str, Any], dict[str, Array]]:
+    """JSON and arrays of several; `tails_from_state` of them gives the same bits."""
+    states, arrays = [], {}
+    for place, tail in enumerate(tails):
+        state, named = tail.to_state()
+        states.append(state)
+        arrays.update({f"{place}.{name}": array for name, array in named.items()})
+    return {"tails": states}, arrays
+
+
+def tails_from_state(state: Mapping[str, Any], arrays: Mapping[str, Array]) -> tuple[TailRank, ...]:
+    return tuple(
+        TailRank.from_state(one, {name: arrays[f"{place}.{name}"] for name in TAIL_ARRAYS})
+        for place, one in enumerate(state["tails"])
+    )
 
 
 def _digits(patterns: NDArray[np.str_]) -> Array:

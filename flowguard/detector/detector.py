@@ -108,8 +108,7 @@ class Detector:
         flag = np.zeros(n, dtype=bool)
         if usable.any():
             mass, density = evaluation.log_mass[usable], evaluation.log_density[usable]
-            terms = None if evaluation.density_terms is None else evaluation.density_terms[usable]
-            score = calibration.score(mass, density, evaluation.pattern[usable], terms=terms)
+            score = calibration.score(evaluation.parts(usable))
             p_value = calibration.p_value(score)
             for name, values in zip(numbers, (mass + density, density, mass, score, p_value), strict=True):
                 numbers[name][usable] = values
@@ -200,7 +199,7 @@ class Detector:
 
     @property
     def score_name(self) -> str:
-        """Which score is used: `log_likelihood`, `mixed` or `largest`."""
+        """Which score is used, by its name in `flowguard.calibration.SCORES`."""
         return self._calibrated().method
 
     @property

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from flowguard.calibration import Parts
 from flowguard.density import Inputs, RecordDensity
 from flowguard.encoding import Encoded
 
@@ -52,6 +53,11 @@ class Evaluation:
             return None
         terms = -(self.mass_terms + self.density_terms)
         return terms if self.ensemble is None else np.column_stack([terms, -self.ensemble])
+
+    def parts(self, rows: np.ndarray | slice = slice(None)) -> Parts:
+        """What scores are made of, of the records at `rows`; FlowguardError where a likelihood is no number."""
+        by_column = None if self.density_terms is None else self.density_terms[rows]
+        return Parts(self.log_mass[rows], self.log_density[rows], self.pattern[rows], self.mass_terms[rows], by_column)
 
 
 def evaluate(density: RecordDensity, encoded: Encoded, *, tile: int, threads: int) -> Evaluation:
@@ -107,7 +113,7 @@ def tiles(encoded: Encoded, tile: int) -> Iterator[tuple[slice, Inputs]]:
 
 def inputs_of(encoded: Encoded, part: slice = slice(None), *, rows: int | None = None) -> Inputs:
     """What the density reads of encoded records, in float64; `rows` fills them up with blank ones."""
-    names = ("x", "codes", "lower", "log_width", "context", "levels")
+    names = ("x", "codes", "lower", "log_width", "context", "levels", "line", "log_stretch")
     arrays = {name: getattr(encoded, name)[part] for name in names}
     if rows is not None:
         arrays = {name: _padded(array, rows) for name, array in arrays.items()}

@@ -245,8 +245,7 @@ class FlowDetector(OutlierMixin, BaseEstimator):
         calibration = self.detector_.calibration
         if calibration is None:
             return -found.log_likelihood, found.log_likelihood
-        score = calibration.score(found.log_mass, found.log_density, found.pattern, terms=found.density_terms)
-        return score, found.log_likelihood
+        return calibration.score(found.parts()), found.log_likelihood
 
     def _batch(self, X: Any) -> pa.RecordBatch:
         check_is_fitted(self)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 
-from flowguard.calibration import Calibration, RateCheck
+from flowguard.calibration import Calibration, Parts, RateCheck, ScoreName
 from flowguard.density import RecordDensity
 from flowguard.detector.detector import Detector, Engine
 from flowguard.detector.evaluate import inputs_of, refusals, sealed_threads
@@ -19,8 +19,6 @@ from flowguard.encoding import ContextSettings, Encoded, Encoder, FeatureSetting
 from flowguard.errors import CalibrationError
 from flowguard.explain import Baseline
 from flowguard.training import Epoch, Records, TrainingResult, TrainingSettings, train
-
-ScoreName = Literal["default", "log_likelihood", "mixed", "largest"]
 
 #: Streams the records of one part of the split; may be called any number of times.
 Part = Callable[[], Iterable[pa.RecordBatch]]
@@ -117,48 +115,42 @@ def fit(
 class Held:
     """Held-out records as the calibration needs them; `unit` names the whole (day, entity) a record belongs to.
 
-    `terms` are each column's part of -log_likelihood, `density_terms` its log density alone; (n, features) or None.
+    `terms` are each column's part of -log_likelihood, for the baseline; (n, features) or None.
     """
 
-    log_mass: np.ndarray
-    log_density: np.ndarray
-    terms: np.ndarray | None
-    density_terms: np.ndarray | None
-    pattern: np.ndarray
+    parts: Parts
     unit: np.ndarray
+    terms: np.ndarray | None
     refused: int
 
     def __len__(self) -> int:
-        return len(self.log_mass)
+        return len(self.parts)
 
 
 def hold(detector: Detector, chunks: Iterable[tuple[pa.RecordBatch, np.ndarray]]) -> Held:
     """Evaluate held-out records, given as batches with the unit of each record."""
-    parts: list[tuple[np.ndarray, ...]] = []
+    parts: list[Parts] = []
+    units: list[np.ndarray] = []
+    terms: list[np.ndarray] = []
     refused = 0
-    exact = detector.explains
     for batch, unit in chunks:
         encoded = detector.encode(batch)
         found = detector.evaluate(encoded)
         usable = np.array([reason is None for reason in refusals(encoded, found)], dtype=bool)
         refused += int((~usable).sum())
-        by_column = (found.terms, found.density_terms) if exact else (np.zeros((len(usable), 0)),) * 2
-        arrays = (found.log_mass, found.log_density, *by_column, found.pattern, np.asarray(unit))
-        parts.append(tuple(np.asarray(array)[usable] for array in arrays))
+        parts.append(found.parts(usable))
+        units.append(np.asarray(unit)[usable])
+        if found.terms is not None:
+            terms.append(found.terms[usable])
     if not parts:
-        width = len(detector.encoder.feature_names)
-        none, text = np.zeros(0), np.zeros(0, dtype=str)
-        parts = [(none, none, np.zeros((0, width)), np.zeros((0, width)), text, text)]
-    mass, density, terms, density_terms, pattern, units = (
-        np.concatenate(column) for column in zip(*parts, strict=True)
-    )
+        none = np.zeros((0, len(detector.encoder.feature_names)))
+        by_column = none if detector.explains else None
+        parts = [Parts(none[:, 0], none[:, 0], np.zeros(0, dtype=str), none, by_column)]
+        units, terms = [np.zeros(0, dtype=str)], [none]
     return Held(
-        log_mass=mass,
-        log_density=density,
-        terms=terms if exact else None,
-        density_terms=density_terms if exact else None,
-        pattern=pattern,
-        unit=units,
+        parts=Parts.join(parts),
+        unit=np.concatenate(units),
+        terms=np.concatenate(terms) if detector.explains else None,
         refused=refused,
     )
 
@@ -166,7 +158,7 @@ def hold(detector: Detector, chunks: Iterable[tuple[pa.RecordBatch, np.ndarray]]
 def calibrate(detector: Detector, held: Held, *, false_alarm_rate: float, score: ScoreName = "default") -> Detector:
     """The same detector with p-values, threshold and baseline from `held`, which it must not have been trained on.
 
-    `score` chooses what records are ranked by; see `Calibration`.
+    `score` chooses what records are ranked by; see `flowguard.calibration.scores`.
     Raises `CalibrationError` when there are too few records for the level asked for.
     """
     if not len(held):
@@ -174,16 +166,8 @@ def calibrate(detector: Detector, held: Held, *, false_alarm_rate: float, score:
             "No record is left to calibrate on after the split, the excluded periods and the quarantine. "
             "Give more data or a larger split.calibration."
         )
-    calibration = Calibration.fit(
-        held.log_mass,
-        held.log_density,
-        held.pattern,
-        held.unit,
-        false_alarm_rate=false_alarm_rate,
-        score=score,
-        terms=held.density_terms,
-    )
-    baseline = None if held.terms is None else Baseline.fit(held.terms, held.pattern)
+    calibration = Calibration.fit(held.parts, held.unit, false_alarm_rate=false_alarm_rate, score=score)
+    baseline = None if held.terms is None else Baseline.fit(held.terms, held.parts.pattern)
     return replace(detector, calibration=calibration, baseline=baseline)
 
 
@@ -191,8 +175,8 @@ def check_hold_out(detector: Detector, holdout: Held) -> RateCheck:
     """Asked against observed flagged share on records that were used for nothing, with a standard error by unit."""
     calibration = detector.calibration
     assert calibration is not None
-    score = calibration.score(holdout.log_mass, holdout.log_density, holdout.pattern, terms=holdout.density_terms)
-    return calibration.check_rate(calibration.flag(calibration.p_value(score)), holdout.unit)
+    p_value = calibration.p_value(calibration.score(holdout.parts))
+    return calibration.check_rate(calibration.flag(p_value), holdout.unit)
 
 
 def _records(encoded: Encoded) -> Records:

@@ -44,7 +44,8 @@ def calibrate(pipeline: str | Path, draft: Path) -> Calibrated:
     check = likelihood = None
     if len(held["holdout"]):
         check = detectors.check_hold_out(detector, held["holdout"])
-        likelihood = float((held["holdout"].log_mass + held["holdout"].log_density).mean())
+        parts = held["holdout"].parts
+        likelihood = float((parts.log_mass + parts.log_density).mean())
     facts = {"holdout": asdict(check) if check else None, "holdout_log_likelihood": likelihood}
     detector = replace(detector, provenance={**detector.provenance, **facts})
     digest = detectors.save(detector, draft / "bundle")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from flowguard.calibration import Calibration
+from flowguard.calibration import Calibration, Parts
 from flowguard.calibration.calibration import reference_half
-from flowguard.errors import CalibrationError, FlowguardError
+from flowguard.errors import CalibrationError
 
-Records = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+Records = tuple[Parts, np.ndarray]
 CHANCES = (1.0, 0.9, 0.7)  # of each column being observed
 
 
@@ -23,12 +24,16 @@ def records(n: int = 2000, seed: int = 0, days: int = 50) -> Records:
     terms = np.round(-random.exponential([1.0, 2.0, 0.5], (n, 3)) + [-3.0, 6.0, 0.0], 1) * seen
     mass = np.log(np.where(seen, CHANCES, np.subtract(1.0, CHANCES) + (np.array(CHANCES) == 1))).sum(axis=1)
     pattern = np.array(["".join("01"[int(digit)] for digit in row) for row in seen])
-    return mass, terms.sum(axis=1), pattern, random.integers(0, days, n), terms
+    return Parts(mass, terms.sum(axis=1), pattern, density_terms=terms), random.integers(0, days, n)
 
 
 def fit(given: Records, rate: float = 0.01) -> Calibration:
-    *four, terms = given
-    return Calibration.fit(*four, false_alarm_rate=rate, score="largest", terms=terms)
+    return Calibration.fit(*given, false_alarm_rate=rate, score="largest")
+
+
+def rows_of(terms: np.ndarray, mass: float, pattern: str = "111") -> Parts:
+    n = len(terms)
+    return Parts(np.full(n, mass), terms.sum(axis=1), np.full(n, pattern), density_terms=terms)
 
 
 def test_by_hand_the_score_is_the_largest_of_mass_and_column_ranks() -> None:
@@ -38,15 +43,11 @@ def test_by_hand_the_score_is_the_largest_of_mass_and_column_ranks() -> None:
     ranks = ~reference_half(units.astype(str))
     terms = np.zeros((n, 2))
     terms[ranks] = np.column_stack([np.arange(100.0), -2 * np.arange(100.0)])
-    mass = np.full(n, -0.5)
-    calibration = Calibration.fit(
-        mass, terms.sum(axis=1), np.full(n, "11"), units, false_alarm_rate=0.05, score="largest", terms=terms
-    )
-    assert (calibration.method, calibration.size, len(calibration.tails)) == ("largest", 100, 2)
+    calibration = fit((rows_of(terms, -0.5, "11"), units), rate=0.05)
+    assert (calibration.method, calibration.size) == ("largest", 100)
 
     def score(first: float, second: float, log_mass: float = -0.001) -> float:
-        row = np.array([[first, second]])
-        return float(calibration.score([log_mass], row.sum(axis=1), ["11"], terms=row)[0])
+        return float(calibration.score(rows_of(np.array([[first, second]]), log_mass, "11"))[0])
 
     # Of 100 reference records one has a first column of 0 or less, ten one of 9 or less.
     assert score(0.0, 0.0) == pytest.approx(-math.log(1 / 101))
@@ -63,7 +64,7 @@ def test_one_absurd_column_counts_as_much_among_many_as_alone() -> None:
     usual = np.array([[-3.5, 5.0, -0.3]])
     absurd = np.array([[-3.5, 5.0, -60.3]])
     others = np.array([[-4.5, 4.0, -60.3]])
-    scores = [calibration.score([-0.5], row.sum(axis=1), ["111"], terms=row)[0] for row in (usual, absurd, others)]
+    scores = [calibration.score(rows_of(row, -0.5))[0] for row in (usual, absurd, others)]
     assert scores[0] < calibration.threshold < scores[1]
     assert scores[1] == scores[2]
 
@@ -71,10 +72,10 @@ def test_one_absurd_column_counts_as_much_among_many_as_alone() -> None:
 def test_a_missing_column_has_no_rank_and_a_lower_density_never_a_lower_score() -> None:
     calibration = fit(records())
     rows = np.column_stack([np.full(6, -3.2), np.zeros(6), np.array([0.0, -1.0, -5.0, -50.0, -1e6, -np.inf])])
-    scores = calibration.score(np.full(6, -0.2), rows.sum(axis=1), np.full(6, "101"), terms=rows)
+    scores = calibration.score(rows_of(rows, -0.2, "101"))
     assert (np.diff(scores) >= 0).all()
     assert (np.diff(scores[2:]) > 0).all(), "extremes never tie"
-    nothing = calibration.score([-0.2], [0.0], ["000"], terms=np.zeros((1, 3)))
+    nothing = calibration.score(rows_of(np.zeros((1, 3)), -0.2, "000"))
     assert nothing[0] == pytest.approx(0.2)
 
 
@@ -85,8 +86,7 @@ def test_its_p_values_are_valid_with_missing_columns_and_ties(days: int) -> None
     hits = np.zeros((rounds, 3))
     for i in range(rounds):
         calibration = fit(records(400, 2 * i, days))
-        *three, _, terms = records(400, 2 * i + 1)
-        p_values = calibration.p_value(calibration.score(*three, terms=terms))
+        p_values = calibration.p_value(calibration.score(records(400, 2 * i + 1)[0]))
         hits[i] = (p_values[:, None] <= levels).mean(axis=0)
     error = hits.std(axis=0) / math.sqrt(rounds)
     assert (hits.mean(axis=0) <= levels + 3 * error).all()
@@ -98,32 +98,30 @@ def test_the_state_gives_back_the_same_bits() -> None:
     calibration = fit(given)
     state, arrays = calibration.to_state()
     again = Calibration.from_state(json.loads(json.dumps(state)), {name: part.copy() for name, part in arrays.items()})
-    *three, _, terms = records(500, 9)
-    scores = calibration.score(*three, terms=terms)
-    assert again.score(*three, terms=terms).tobytes() == scores.tobytes()
+    parts, _ = records(500, 9)
+    scores = calibration.score(parts)
+    assert again.score(parts).tobytes() == scores.tobytes()
     assert again.p_value(scores).tobytes() == calibration.p_value(scores).tobytes()
     assert (again.method, again.threshold, again.counts) == ("largest", calibration.threshold, calibration.counts)
 
 
 def test_without_terms_by_column_it_is_refused() -> None:
-    mass, density, pattern, units, terms = records()
+    parts, units = records()
+    without = replace(parts, density_terms=None)
     with pytest.raises(CalibrationError, match="no exact terms by column"):
-        Calibration.fit(mass, density, pattern, units, false_alarm_rate=0.01, score="largest")
+        fit((without, units))
     with pytest.raises(CalibrationError, match="order: single"):
-        fit(records()).score(mass, density, pattern)
-    with pytest.raises(FlowguardError, match="no number"):
-        fit(records()).score(mass[:1], density[:1], pattern[:1], terms=np.full((1, 3), np.nan))
-    assert np.isfinite(fit(records()).score(mass[:1], density[:1], pattern[:1], terms=terms[:1])).all()
+        fit((parts, units)).score(without)
 
 
 def test_a_score_that_is_asked_for_is_used_whatever_the_patterns() -> None:
-    mass, density, pattern, units, _ = records()
-    assert Calibration.fit(mass, density, pattern, units, false_alarm_rate=0.01).method == "mixed"
-    plain = Calibration.fit(mass, density, pattern, units, false_alarm_rate=0.01, score="log_likelihood")
-    assert (plain.method, plain.tails, plain.size) == ("log_likelihood", (), 2000)
-    assert np.array_equal(plain.score(mass, density, pattern), -(mass + density))
-    whole = pattern == "111"
-    only = (mass[whole], density[whole], pattern[whole], units[whole])
+    parts, units = records()
+    assert Calibration.fit(parts, units, false_alarm_rate=0.01).method == "mixed"
+    plain = Calibration.fit(parts, units, false_alarm_rate=0.01, score="log_likelihood")
+    assert (plain.method, plain.size) == ("log_likelihood", 2000)
+    assert np.array_equal(plain.score(parts), -(parts.log_mass + parts.log_density))
+    whole = parts.pattern == "111"
+    only = (parts.take(whole), units[whole])
     assert Calibration.fit(*only, false_alarm_rate=0.01).method == "log_likelihood"
     mixed = Calibration.fit(*only, false_alarm_rate=0.01, score="mixed")
     assert mixed.method == "mixed"

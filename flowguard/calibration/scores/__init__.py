@@ -1,0 +1,32 @@
+"""What records are ranked by: one small class a score, all behind one contract, chosen by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from flowguard.calibration.scores.largest import Largest
+from flowguard.calibration.scores.log_likelihood import LogLikelihood
+from flowguard.calibration.scores.mixed import Mixed
+from flowguard.calibration.scores.score import Score
+from flowguard.errors import CalibrationError
+
+ScoreName = Literal["default", "log_likelihood", "mixed", "largest"]
+"""What may be asked for; `default` is log_likelihood or mixed, as the table is."""
+
+SCORES: Mapping[str, type[Score]] = {score.name: score for score in (LogLikelihood, Mixed, Largest)}
+"""Every score by its name."""
+
+
+def by_name(name: str) -> type[Score]:
+    """The score of that name; CalibrationError, which names those there are, where there is none.
+
+    >>> by_name("mixed").__name__
+    'Mixed'
+    """
+    if name not in SCORES:
+        raise CalibrationError(f"there is no score {name!r}; expected `default` or one of {', '.join(SCORES)}")
+    return SCORES[name]
+
+
+__all__ = ["SCORES", "Largest", "LogLikelihood", "Mixed", "Score", "ScoreName", "by_name"]
