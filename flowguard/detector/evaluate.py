@@ -113,7 +113,7 @@ def tiles(encoded: Encoded, tile: int) -> Iterator[tuple[slice, Inputs]]:
 
 def inputs_of(encoded: Encoded, part: slice = slice(None), *, rows: int | None = None) -> Inputs:
     """What the density reads of encoded records, in float64; `rows` fills them up with blank ones."""
-    names = ("x", "codes", "lower", "log_width", "context", "levels", "line", "log_stretch")
+    names = ("x", "codes", "lower", "log_width", "context", "levels")
     arrays = {name: getattr(encoded, name)[part] for name in names}
     if rows is not None:
         arrays = {name: _padded(array, rows) for name, array in arrays.items()}
