@@ -26,7 +26,7 @@ Scorer = Callable[[np.ndarray], np.ndarray]
 Fit = Callable[[np.ndarray, int], Mapping[str, "Scorer | Exception"]]
 """(training rows, seed) -> scorers by the name of their score, "" the detector's own; or why there is none."""
 
-SCORES = ("log_likelihood", "mixed", "largest")
+SCORES = ("log_likelihood", "mixed", "largest", "typicality", "sum", "fisher", "higher_criticism")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 # What a detector is made of: results are kept apart by the code of these.
 _ROOMS = ("tables", "encoding", "density", "training", "calibration", "detector")

@@ -57,7 +57,8 @@ class Parts:
             given = getattr(self, name)
             if given is None:
                 continue
-            terms = np.asarray(given, dtype=np.float64)
+            # In one memory order, whatever came in: sums over columns add up in the same order, to the same bits.
+            terms = np.asarray(given, dtype=np.float64, order="C")
             if terms.ndim != 2 or len(terms) != len(mass):
                 raise ValueError(f"{len(mass)} records but {name} of shape {terms.shape}")
             if _no_number(terms).any():

@@ -16,6 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from flowguard.calibration.conformal import smallest_level
+from flowguard.calibration.scores import by_name
 from flowguard.detector.detector import Detector, Engine
 from flowguard.detector.fit import Columns, ScoreName, calibrate, fit, hold
 from flowguard.detector.frame import frame_of, kinds_of, names_of
@@ -43,7 +44,8 @@ class FlowDetector(OutlierMixin, BaseEstimator):
     ----------
     context : column names (or numbers, of an array) that the density is conditioned on and that are not judged.
     categories : columns that hold categories though their values are numbers.
-    score_by : what records are ranked by, see `Calibration`: default, log_likelihood, mixed, largest.
+    score_by : what records are ranked by, by its name in `flowguard.calibration.SCORES`: default, log_likelihood,
+        mixed, largest, typicality, sum, fisher, higher_criticism.
     false_alarm_rate : share of ordinary records that may be flagged. None: 0.01, or on smaller tables the smallest
         level that the calibration supports, with a warning that names it. A level it cannot support is refused.
     model : settings of the density by name, as in a pipeline file's `model` section: family, transformer, orders, ...
@@ -94,6 +96,8 @@ class FlowDetector(OutlierMixin, BaseEstimator):
 
     def fit(self, X: Any, y: Any = None) -> FlowDetector:
         """Learn the density of the records of X and calibrate on those held out; y is ignored."""
+        if self.score_by != "default":
+            by_name(self.score_by)  # said before the training, not after it
         frame = frame_of(self, X, reset=True)
         if len(frame) < 2:
             raise InputError(f"A fit needs at least 2 records, and X has n_samples = {len(frame)}.")

@@ -56,8 +56,11 @@ class Pipeline(Section):
     """Which records are used to fit, and how they are dealt out."""
     model: ModelSection = ModelSection()
     """The density and how it is trained."""
-    score: Literal["default", "log_likelihood", "mixed", "largest"] = "default"
-    """What records are ranked by: log_likelihood, mixed (default where values are missing), or the largest column."""
+    score: Literal[
+        "default", "log_likelihood", "mixed", "largest", "typicality", "sum", "fisher", "higher_criticism"
+    ] = "default"
+    """What records are ranked by: log_likelihood (default where all is plain numbers), mixed (default otherwise), the
+    largest column, typicality (too high a density is odd as well), or a sum, fisher or higher_criticism of columns."""
     policy: PolicySection = PolicySection()
     """What is flagged."""
     output: OutputSection = OutputSection()

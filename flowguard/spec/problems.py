@@ -13,6 +13,9 @@ from pydantic import ValidationError
 from flowguard.spec.pipeline import Pipeline
 from flowguard.spec.yaml import At, Document
 
+_BY_COLUMN = ("largest", "sum", "fisher", "higher_criticism")
+"""The scores that look at each column by itself."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -54,12 +57,12 @@ def cross_problems(pipeline: Pipeline) -> Iterator[Problem]:
             )
     model = pipeline.model
     permuted = model.family == "maf" and model.order != "single"
-    if pipeline.score == "largest" and (permuted or model.family in ("realnvp", "continuous")):
+    if pipeline.score in _BY_COLUMN and (permuted or model.family in ("realnvp", "continuous")):
         found = f"{model.family} in {model.order} order" if permuted else model.family
         yield Problem(
             ("score",),
-            f"found 'largest' with {found}; expected `family: maf` with `order: single`, or gaussian, whose columns "
-            "have exact terms of their own, or another score",
+            f"found {pipeline.score!r} with {found}; expected `family: maf` with `order: single`, or gaussian, whose "
+            "columns have exact terms of their own, or another score",
         )
     for key in ("since", "until"):
         if getattr(pipeline.split, key) is not None and source.time is None:

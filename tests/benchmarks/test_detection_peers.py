@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from detection_peers import Method, installed, measure, methods, settings
+from detection_peers import SCORES, Method, installed, measure, methods, settings
 from detection_tables import Figures, split
 
 from tests.benchmarks.small_table import write_table
@@ -50,7 +50,7 @@ def test_the_scores_of_one_fit_are_those_of_a_detector_that_is_fitted_for_one(tm
     areas = {line: one.auroc for line, one in found.items() if isinstance(one, Figures)}
     # Of a table with atoms the default is the mixed score.
     assert areas["flowguard"] == areas["flowguard mixed"]
-    assert len(set(areas.values())) == 3
+    assert len(set(areas.values())) == len(SCORES)
 
 
 def test_scores_that_a_small_table_does_not_support_are_failures_and_the_default_is_none(tmp_path: Path) -> None:
@@ -58,11 +58,11 @@ def test_scores_that_a_small_table_does_not_support_are_failures_and_the_default
     with pytest.warns(UserWarning, match="too small"):
         found = measure(methods(scores=True)[0], path, seed=0, rows=1000)
     assert isinstance(found["flowguard"], Figures)
-    assert all("CalibrationError" in str(found[f"flowguard {score}"]) for score in ("mixed", "largest"))
+    assert all("CalibrationError" in str(found[f"flowguard {score}"]) for score in SCORES[1:])
 
 
 def test_what_a_result_of_flowguard_depends_on_is_its_source_and_not_the_scores_asked_for() -> None:
     (plain,), (scored,) = ([one for one in methods(scores=s) if one.name == "flowguard"] for s in (False, True))
     assert settings(plain) == settings(scored)
     assert settings(plain)["code"].startswith("flowguard ")
-    assert scored.rows() == ["flowguard", "flowguard log_likelihood", "flowguard mixed", "flowguard largest"]
+    assert scored.rows() == ["flowguard", *(f"flowguard {score}" for score in SCORES)]

@@ -86,7 +86,9 @@ def test_another_unit_shifts_the_likelihood_by_a_constant_and_no_p_value() -> No
     assert np.abs(shares[0] - shares[1]).max() < 1e-6
 
 
-@pytest.mark.parametrize("score", ["default", "log_likelihood", "mixed", "largest"])
+@pytest.mark.parametrize(
+    "score", ["default", "log_likelihood", "mixed", "largest", "typicality", "sum", "fisher", "higher_criticism"]
+)
 def test_every_score_puts_an_absurd_value_among_the_strangest(detector: Detector, score: str) -> None:
     held = hold(detector, [(table(900, 2), np.arange(900))])
     again = calibrate(detector, held, false_alarm_rate=0.01, score=score)  # type: ignore[arg-type]

@@ -269,15 +269,20 @@ def test_every_kind_of_feature_is_read(tmp_path: Path) -> None:
     ("model", "found"),
     [("family: realnvp", "realnvp"), ("family: continuous", "continuous"), ("order: random", "maf in random order")],
 )
-def test_the_largest_column_needs_a_family_with_terms_by_column(tmp_path: Path, model: str, found: str) -> None:
-    text = "source: {path: x, batch: file}\ncolumns: {features: {a: number}}\nscore: largest\nmodel: {%s}\n"
+@pytest.mark.parametrize("score", ["largest", "sum", "fisher", "higher_criticism"])
+def test_scores_by_column_need_a_family_with_terms_by_column(
+    tmp_path: Path, model: str, found: str, score: str
+) -> None:
+    text = "source: {path: x, batch: file}\ncolumns: {features: {a: number}}\nscore: %s\nmodel: {%s}\n"
     path = tmp_path / "orders.yaml"
-    path.write_text(text % model)
-    with pytest.raises(PipelineError, match=f"found 'largest' with {found}; expected `family: maf`"):
+    path.write_text(text % (score, model))
+    with pytest.raises(PipelineError, match=f"found '{score}' with {found}; expected `family: maf`"):
         load_pipeline(path)
     for fits in ("family: gaussian", "orders: 3"):
-        path.write_text(text % fits)
-        assert load_pipeline(path).score == "largest"
+        path.write_text(text % (score, fits))
+        assert load_pipeline(path).score == score
+    path.write_text(text % ("typicality", model))
+    assert load_pipeline(path).score == "typicality"
 
 
 @pytest.mark.parametrize(

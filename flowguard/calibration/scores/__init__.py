@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from flowguard.calibration.scores.fisher import Fisher
+from flowguard.calibration.scores.higher_criticism import HigherCriticism
 from flowguard.calibration.scores.largest import Largest
 from flowguard.calibration.scores.log_likelihood import LogLikelihood
 from flowguard.calibration.scores.mixed import Mixed
 from flowguard.calibration.scores.score import Score
+from flowguard.calibration.scores.sum import Sum
+from flowguard.calibration.scores.typicality import Typicality
 from flowguard.errors import CalibrationError
 
-ScoreName = Literal["default", "log_likelihood", "mixed", "largest"]
+ScoreName = Literal["default", "log_likelihood", "mixed", "largest", "typicality", "sum", "fisher", "higher_criticism"]
 """What may be asked for; `default` is log_likelihood or mixed, as the table is."""
 
-SCORES: Mapping[str, type[Score]] = {score.name: score for score in (LogLikelihood, Mixed, Largest)}
+SCORES: Mapping[str, type[Score]] = {
+    score.name: score for score in (LogLikelihood, Mixed, Largest, Typicality, Sum, Fisher, HigherCriticism)
+}
 """Every score by its name."""
 
 
@@ -29,4 +35,16 @@ def by_name(name: str) -> type[Score]:
     return SCORES[name]
 
 
-__all__ = ["SCORES", "Largest", "LogLikelihood", "Mixed", "Score", "ScoreName", "by_name"]
+__all__ = [
+    "SCORES",
+    "Fisher",
+    "HigherCriticism",
+    "Largest",
+    "LogLikelihood",
+    "Mixed",
+    "Score",
+    "ScoreName",
+    "Sum",
+    "Typicality",
+    "by_name",
+]
