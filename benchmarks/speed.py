@@ -3,10 +3,11 @@
     OMP_NUM_THREADS=2 python benchmarks/speed.py
     OMP_NUM_THREADS=1 python benchmarks/speed.py --threads 1 --repeats 5 --budget 0
 
-About ten minutes on a free machine. All flows have the same columns, layers, hidden units and bins, and float32;
-flowguard also float64, as its detector scores. Contenders run in turn, again and again, and a ratio is the median of
-the ratios within such rounds, so that what else the machine does meets all of them. One thread is timed by the seconds
-of its processor, several by the clock on the wall, which means something on a machine that does nothing else.
+About ten minutes on a free machine. All flows have the same columns, layers, hidden units and bins, reverse the columns
+between layers, and have float32; flowguard also float64, as its detector scores. Contenders run in turn, again and
+again, and a ratio is the median of the ratios within such rounds, so that what else the machine does meets all of
+them. One thread is timed by the seconds of its processor, several by the clock on the wall, which means something on a
+machine that does nothing else.
 
 `of dense` is the share of the rate of a large dense product, measured in the same rounds, that a flow would need if it
 multiplied with its masked matrices whole: one that leaves out zeros can pass 100 %. `--budget` is of the last table, at

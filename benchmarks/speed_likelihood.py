@@ -6,18 +6,19 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from rich.progress import Progress
 from rich.table import Table
-from speed_models import Architecture, Contender, flowguard_flow, zuko_flow
+from speed_models import KINDS, Architecture, Contender, flowguard_flow, zuko_flow
 from torch import Tensor
 
 TRAIN, HELD_OUT, BATCH = 20_000, 5_000, 512
-LEARNING_RATE, EVERY, PATIENCE = 2e-3, 40, 12
+LEARNING_RATE, EVERY = 2e-3, 20
+ZUKOS = ("zuko MAF", "zuko NSF")
 SMALLER = ((1, (64, 64)), (2, (64, 64)), (3, (64, 64)))
-"""Layers and hidden units of what is tried, the cheapest first, before the architecture of zuko's."""
+"""Layers and hidden units of flowguard's that cost less."""
 
 
 @dataclass(frozen=True)
@@ -72,16 +73,13 @@ def sample(columns: int, n: int, *, seed: int) -> Tensor:
     return torch.stack(made, 1) / 1.5
 
 
-def trained(
-    one: Contender, train: Tensor, held_out: Tensor, *, budget: float, seed: int, target: float = math.inf
-) -> Curve:
-    """Train with AdamW in random batches until the target, the budget's end or no progress; testing is not timed."""
+def training(one: Contender, train: Tensor, held_out: Tensor, *, seed: int) -> Iterator[tuple[float, float]]:
+    """Train with AdamW in random batches; every few steps the processor seconds they took and the held-out mean."""
     assert one.model is not None
     assert one.log_prob is not None
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(one.model.parameters(), lr=LEARNING_RATE)
-    spent, seconds, nats, since = 0.0, [], [], 0
-    while spent < budget and since < PATIENCE and max(nats, default=-math.inf) < target:
+    while True:
         one.model.train()
         began = time.process_time()
         for _ in range(EVERY):
@@ -90,62 +88,83 @@ def trained(
             (-one.log_prob(train[rows]).mean()).backward()
             torch.nn.utils.clip_grad_norm_(one.model.parameters(), 5.0)
             optimizer.step()
-        spent += time.process_time() - began
+        taken = time.process_time() - began
         one.model.eval()
         with torch.inference_mode():
             found = float(one.log_prob(held_out).mean())
-        since = 0 if found > max(nats, default=-math.inf) else since + 1
-        seconds.append(spent)
-        nats.append(found)
-    return Curve(tuple(seconds), tuple(nats))
+        yield taken, found
 
 
-def rate(one: Contender, x: Tensor, *, repeats: int) -> float:
-    """Records a processor second, the median."""
-    assert one.model is not None
-    one.model.eval()
-    taken = []
+def trained(
+    entered: list[Contender],
+    train: Tensor,
+    held_out: Tensor,
+    *,
+    budget: float,
+    seed: int,
+    progress: Callable[[float], None] = lambda seconds: None,
+) -> list[Curve]:
+    """All of them for `budget` processor seconds each, in turn: whoever has taken least goes on."""
+    runs = [training(one, train, held_out, seed=seed) for one in entered]
+    spent, seconds = [0.0] * len(runs), [list[float]() for _ in runs]
+    nats = [list[float]() for _ in runs]
+    while (least := min(spent)) < budget or not all(nats):
+        place = spent.index(least)
+        taken, found = next(runs[place])
+        spent[place] += taken
+        seconds[place].append(spent[place])
+        nats[place].append(found)
+        progress(taken)
+    return [Curve(tuple(s), tuple(n)) for s, n in zip(seconds, nats, strict=True)]
+
+
+def rates_of(entered: list[Contender], x: Tensor, *, repeats: int) -> list[float]:
+    """Records each scores a processor second, the medians of rounds in which all take part."""
+    taken: list[list[float]] = [[] for _ in entered]
     for _ in range(repeats + 1):
-        began = time.process_time()
-        with torch.inference_mode():
-            one.score(x)
-        taken.append(time.process_time() - began)
-    return len(x) / statistics.median(taken[1:])
+        for one, seconds in zip(entered, taken, strict=True):
+            began = time.process_time()
+            with torch.inference_mode():
+                one.score(x)
+            seconds.append(time.process_time() - began)
+    return [len(x) / statistics.median(seconds[1:]) for seconds in taken]
+
+
+def entrants(of: Architecture, *, seed: int) -> list[Contender]:
+    """zuko's MAF and NSF, flowguard's of the same architecture, and splines of one column order in smaller ones."""
+    zukos = [replace(zuko_flow(kind, of, seed=seed), name=name) for kind, name in zip(KINDS, ZUKOS, strict=True)]
+    smaller = [Architecture(of.columns, layers, hidden, of.bins) for layers, hidden in SMALLER]
+    shapes = [("affine", of, "alternate"), ("spline", of, "alternate"), *(("spline", s, "single") for s in smaller)]
+    return zukos + [
+        flowguard_flow(
+            kind, s, seed=seed, order=order, name=f"flowguard {kind}, {s.layers} x {' x '.join(map(str, s.hidden))}"
+        )
+        for kind, s, order in shapes
+    ]
 
 
 def races(of: Architecture, *, budget: float, seed: int, repeats: int, progress: Progress) -> Iterator[Race]:
-    """zuko's MAF and NSF, then flowguard's of the same architecture, and the cheapest that reaches as much."""
+    """Each of zuko's at its best as a target, and what of flowguard's reaches it."""
     torch.set_num_threads(1)
     train, held_out = (sample(of.columns, n, seed=seed + part) for part, n in enumerate((TRAIN, HELD_OUT)))
-    x = held_out[:4096]
-    task = progress.add_task("", total=None)
-
-    def run(target: str, name: str, make: Callable[[], Contender], least: float = math.inf) -> Race:
-        progress.update(task, description=f"equal likelihood: {name}")
-        one = make()
-        curve = trained(one, train, held_out, budget=budget, seed=seed, target=least)
-        goal = curve.best if least == math.inf else least
-        return Race(target, name, curve.best, curve.reached(goal), rate(one, x, repeats=repeats))
-
-    for kind, peer in (("affine", "zuko MAF"), ("spline", "zuko NSF")):
-        best = run(peer, peer, lambda kind=kind: zuko_flow(kind, of, seed=seed))  # type: ignore[misc]
-        yield best
-        smaller = [Architecture(of.columns, layers, hidden, of.bins) for layers, hidden in SMALLER]
-        for shape in [of, *smaller]:
-            flow = kind if shape is of else "spline"
-            name = f"flowguard {flow}, {shape.layers} x {' x '.join(map(str, shape.hidden))}"
-            found = run(peer, name, lambda f=flow, s=shape: flowguard_flow(f, s, seed=seed), best.best)  # type: ignore[misc]
-            yield found
-            if shape is not of and found.reached is not None:
-                break
-    progress.remove_task(task)
+    entered = entrants(of, seed=seed)
+    task = progress.add_task("equal likelihood", total=budget * len(entered))
+    curves = trained(
+        entered, train, held_out, budget=budget, seed=seed, progress=lambda taken: progress.advance(task, taken)
+    )
+    rates = rates_of(entered, held_out[:4096], repeats=repeats)
+    for place, target in enumerate(ZUKOS):
+        goal = curves[place].best
+        for one, curve, rate in zip(entered, curves, rates, strict=True):
+            if one.name == target or one.name not in ZUKOS:
+                yield Race(target, one.name, curve.best, curve.reached(goal), rate)
 
 
 def likelihood_table(found: list[Race], *, budget: float) -> Table:
     """A section for each of zuko's flows."""
-    made = Table(title=f"At equal held-out likelihood, one thread, {budget:g} s of training at most")
+    made = Table(title=f"At equal held-out likelihood, one thread, {budget:g} s of training each")
     made.add_column("flow", no_wrap=True)
-    for name in ("nats", "reached after s", "times as soon", "records/s", "times as fast"):
+    for name in ("best nats", "zuko's after s", "times as soon", "records/s", "times as fast"):
         made.add_column(name, justify="right")
     first = found[0]
     for race, following in zip(found, [*found[1:], None], strict=True):

@@ -42,14 +42,15 @@ class Contender:
 
 
 def flowguard_flow(
-    kind: str, of: Architecture, *, seed: int, double: bool = False, name: str | None = None
+    kind: Any, of: Architecture, *, seed: int, order: Any = "alternate", double: bool = False, name: str = "flowguard"
 ) -> Contender:
-    """flowguard's, in one column order, as it is by default; in float64 as a `FlowDetector` scores."""
-    flow: Any = maf(of.columns, transformer=kind, hidden=of.hidden, layers=of.layers, bins=of.bins, seed=seed)  # type: ignore[arg-type]
+    """flowguard's, the columns reversed every other layer as the peers do; in float64 as its detector scores."""
+    flow: Any = maf(
+        of.columns, transformer=kind, hidden=of.hidden, layers=of.layers, bins=of.bins, order=order, seed=seed
+    )
     if double:
-        flow = flow.double()
-    dtype = torch.float64 if double else torch.float32
-    return Contender(name or f"flowguard{' float64' if double else ''}", flow, flow.log_prob, flow.log_prob, dtype)
+        flow, name = flow.double(), f"{name} float64"
+    return Contender(name, flow, flow.log_prob, flow.log_prob, torch.float64 if double else torch.float32)
 
 
 def zuko_flow(kind: str, of: Architecture, *, seed: int) -> Contender:

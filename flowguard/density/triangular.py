@@ -123,7 +123,7 @@ def _pass(
 
 
 class _Pass(Function):
-    """The pass and its derivative, which leaves out the same zeros and keeps nothing but the activations."""
+    """The pass and its derivative, which keeps nothing but the activations."""
 
     @staticmethod
     def forward(
@@ -149,7 +149,8 @@ class _Pass(Function):
         by_weights: list[Tensor] = []
         hidden = grad.flatten(0, 1)
         for place in range(layers - 1, -1, -1):
-            by_weights.append(_by_weight(plan.layers[place], hidden, kept[place]))
+            # Zeros included: here the sums run over the batch, and blocks would be slower than the whole.
+            by_weights.append(hidden @ kept[place].T)
             if place == 0:
                 break
             by_seen = _by_columns(plan.layers[place], weights[place], hidden, name=f"by seen {place % 2}")[1:]
@@ -181,14 +182,6 @@ def _product(of: tuple[Block, ...], weight: Tensor, seen: Tensor, out: Tensor, *
             out[rows].addmm_(weight[rows, :columns], seen[:columns])
         else:
             torch.mm(weight[rows, :columns], seen[:columns], out=out[rows])
-
-
-def _by_weight(of: tuple[Block, ...], grad: Tensor, seen: Tensor) -> Tensor:
-    """grad @ seen.T where the blocks are, 0 elsewhere."""
-    found = grad.new_zeros(len(grad), len(seen))
-    for rows, columns in _on(of, grad):
-        torch.mm(grad[rows], seen[:columns].T, out=found[rows, :columns])
-    return found
 
 
 def _by_columns(of: tuple[Block, ...], weight: Tensor, grad: Tensor, name: str | None = None) -> Tensor:

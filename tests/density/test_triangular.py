@@ -55,7 +55,4 @@ def test_derivatives_with_a_narrower_layer_between_are_those_of_dense_products()
     given = torch.randn(3, 2, 50, generator=generator, dtype=torch.float64)
     asked = [x, direct, *weights]
     grads, expected = (torch.autograd.grad((value * given).sum(), asked) for value in (found, dense()))
-    for layer, weight, grad in zip(plan.layers, expected[2:], grads[2:], strict=True):
-        for rows, columns in layer:  # a hidden weight has no derivative
-            torch.testing.assert_close(grad[rows, :columns], weight[rows, :columns])
-    torch.testing.assert_close(grads[:2], expected[:2])
+    torch.testing.assert_close(grads, expected)
