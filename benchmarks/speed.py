@@ -181,19 +181,20 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=5)
     parser.add_argument("--hidden", default="128,128", help="widths, comma-separated (default: 128,128)")
     parser.add_argument("--records", type=int, default=4096)
-    parser.add_argument("--threads", default="1,2", help="comma-separated (default: 1,2)")
+    parser.add_argument("--threads", default="1,2", help="comma-separated (default: 1,2); '' for the last table alone")
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--budget", type=float, default=20.0, help="seconds for each flow at equal likelihood")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    args.threads = [int(threads) for threads in args.threads.split(",")]
+    args.threads = [int(threads) for threads in args.threads.split(",") if threads]
     of = Architecture(args.columns, args.layers, tuple(int(width) for width in args.hidden.split(",")))
     console = Console()
     shown = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*shown, console=console, transient=True) as progress:
         rows = list(measured(of, args, progress))
-        console.print(table(rows, of, args.records))
-        console.print(dense_rates(rows))
+        if rows:
+            console.print(table(rows, of, args.records))
+            console.print(dense_rates(rows))
         if args.budget:
             found = list(races(of, budget=args.budget, seed=args.seed, repeats=args.repeats, progress=progress))
             console.print(likelihood_table(found, budget=args.budget))
