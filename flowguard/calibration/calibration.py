@@ -67,10 +67,11 @@ class Calibration:
     ) -> Calibration:
         """From held-out records and the unit (day, entity) of each, (n,).
 
-        `score` names the score, see `flowguard.calibration.scores`; by default log_likelihood where all have one
-        pattern and one mass, else mixed. A score that ranks is fitted on one half of the records, see
-        `reference_half`, and the other half is the conformal reference; otherwise all records are. Raises
-        `CalibrationError` when the records cannot support the rate, or the density has not what the score looks at.
+        `score` names the score, see `flowguard.calibration.scores`; by default experts where several are mixed,
+        else log_likelihood where all have one pattern and one mass, else mixed. A score that ranks is fitted on one
+        half of the records, see `reference_half`, and the other half is the conformal reference; otherwise all records
+        are. Raises `CalibrationError` when the records cannot support the rate, or the density has not what the score
+        looks at.
         """
         keys = np.asarray(units).astype(str)
         if len(keys) != len(parts):
@@ -79,7 +80,8 @@ class Calibration:
         distinct, counts = np.unique(parts.pattern, return_counts=True)
         # Where nothing discrete varies, the densities compare as they are.
         plain = len(distinct) == 1 and parts.log_mass.min() == parts.log_mass.max()
-        chosen = by_name(score if score != "default" else "log_likelihood" if plain else "mixed")
+        usual = "experts" if parts.expert_mass is not None else "log_likelihood" if plain else "mixed"
+        chosen = by_name(score if score != "default" else usual)
         conformal_rows = np.ones(len(parts), dtype=bool)
         if chosen.ranks:
             conformal_rows = reference_half(keys)

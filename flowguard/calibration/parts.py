@@ -17,6 +17,15 @@ FARTHEST = 1e300
 """Logs are held within +-1e300, -inf among them: scores, which add and divide them, stay finite and in order."""
 
 
+_TERMS = {
+    "mass_terms": "probability",
+    "density_terms": "density",
+    "expert_mass": "probability",
+    "expert_density": "density",
+    "alone": "probability",
+}
+
+
 @dataclass(frozen=True, eq=False)
 class Parts:
     """Log-probability and log-density of n records, as a whole and by feature.
@@ -25,6 +34,10 @@ class Parts:
     `mass_terms`, the log probability of each feature's discrete part, and `density_terms`, the log density of its
     value (0 where it has none), (n, features) or None where the density has no such terms. `pattern` has one digit a
     feature; 1 is a continuous value, and records of one pattern share a measure. Anything array-like is taken.
+
+    Where several experts are mixed, `expert_mass` and `expert_density` (n, experts) are those of each, and `alone`
+    (n, features) what each column has by itself, log probability and log density together; terms by column then are
+    those of the flow. None where there is but one density.
 
     Errors: ValueError for lengths that differ; FlowguardError for NaN, which would compare as ordinary, and +inf, which
     would be the most ordinary record of all.
@@ -39,6 +52,9 @@ class Parts:
     pattern: NDArray[np.str_]
     mass_terms: Array | None = None
     density_terms: Array | None = None
+    expert_mass: Array | None = None
+    expert_density: Array | None = None
+    alone: Array | None = None
 
     def __post_init__(self) -> None:
         mass, density = (np.asarray(part, dtype=np.float64) for part in (self.log_mass, self.log_density))
@@ -53,7 +69,7 @@ class Parts:
                 f"{int(broken.sum()):,} of {len(mass):,} records have a log-likelihood that is no number"
             )
         held = {"log_mass": _held(mass), "log_density": _held(density), "pattern": pattern}
-        for name, kind in (("mass_terms", "probability"), ("density_terms", "density")):
+        for name, kind in _TERMS.items():
             given = getattr(self, name)
             if given is None:
                 continue
@@ -79,7 +95,7 @@ class Parts:
             np.concatenate([getattr(piece, name) for piece in pieces])
             for name in ("log_mass", "log_density", "pattern")
         )
-        return cls(mass, density, pattern, terms("mass_terms"), terms("density_terms"))
+        return cls(mass, density, pattern, **{name: terms(name) for name in _TERMS})
 
     def __len__(self) -> int:
         return len(self.log_mass)
@@ -90,8 +106,7 @@ class Parts:
             self.log_mass[rows],
             self.log_density[rows],
             self.pattern[rows],
-            None if self.mass_terms is None else self.mass_terms[rows],
-            None if self.density_terms is None else self.density_terms[rows],
+            **{name: None if (terms := getattr(self, name)) is None else terms[rows] for name in _TERMS},
         )
 
     # -- by column ---------------------------------------------------------------------------------------------------

@@ -11,9 +11,12 @@ from flowguard.density.coupling import Coupling
 from flowguard.density.discrete import DiscretePart
 from flowguard.density.embedding import ContextEmbedding
 from flowguard.density.ensemble import Ensemble, maf_ensemble
+from flowguard.density.experts import Experts, ExpertTerms
 from flowguard.density.flow import Flow
 from flowguard.density.gaussian import LinearGaussian, gaussian
 from flowguard.density.inputs import Inputs
+from flowguard.density.kernel import KernelDensity
+from flowguard.density.kernel_fit import fit_kernel
 from flowguard.density.maf import maf
 from flowguard.density.mixing import Mixing
 from flowguard.density.noise import NoiseLevel
@@ -31,8 +34,11 @@ __all__ = [
     "Coupling",
     "DiscretePart",
     "Ensemble",
+    "ExpertTerms",
+    "Experts",
     "Flow",
     "Inputs",
+    "KernelDensity",
     "LinearGaussian",
     "Mixing",
     "NoiseLevel",
@@ -41,6 +47,7 @@ __all__ = [
     "StepError",
     "capacity",
     "continuous",
+    "fit_kernel",
     "gaussian",
     "maf",
     "maf_ensemble",

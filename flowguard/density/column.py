@@ -20,6 +20,7 @@ _MOST_NEW = 0.5
 class Column:
     """One feature as the density knows it: its kind, and how many training records had each code.
 
+    An integer's points lie `spacing` apart on its straight scale, one of them at `origin` (see `Encoded.line`).
     `novel` is the probability that a category's level was never seen. Any other code that never occurred in n records
     has probability 1/(n + 2), the Laplace estimate: improbable, never impossible.
 
@@ -34,6 +35,8 @@ class Column:
     kind: Kind
     counts: tuple[int, ...]
     novel: float = 0.0
+    spacing: float = 1.0
+    origin: float = 0.0
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -47,11 +50,14 @@ class Column:
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> Column:
         """The column that plain JSON describes."""
-        return cls(state["kind"], tuple(int(count) for count in state["counts"]), float(state.get("novel", 0.0)))
+        counts = tuple(int(count) for count in state["counts"])
+        rest = {name: float(state[name]) for name in ("novel", "spacing", "origin") if name in state}
+        return cls(state["kind"], counts, **rest)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
-        return {"kind": self.kind, "counts": list(self.counts), "novel": self.novel}
+        whole = {"spacing": self.spacing, "origin": self.origin} if self.kind == "integer" else {}
+        return {"kind": self.kind, "counts": list(self.counts), "novel": self.novel, **whole}
 
     @property
     def rows(self) -> int:
@@ -76,3 +82,13 @@ class Column:
             chances[VALUE] = max(self.novel, laplace)
         total = math.fsum(chances)
         return [chance * min(1.0, _MOST_NEW / total) for chance in chances] if total else chances
+
+    def shares(self) -> list[float]:
+        """The probability of every code by frequency alone; above 0, but for a level that cannot be new, and 1 in all.
+
+        >>> [round(share, 3) for share in Column("category", (0, 0, 60, 38), novel=0.1).shares()]
+        [0.1, 0.01, 0.545, 0.345]
+        """
+        never = self.never()
+        rest = 1 - math.fsum(never)
+        return [chance or rest * count / self.rows for chance, count in zip(never, self.counts, strict=True)]

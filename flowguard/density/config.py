@@ -17,6 +17,7 @@ COMMON: Final[dict[str, Any]] = {
     "discrete_width": None,
     "discrete_hidden": None,
     "backoff": 0.1,
+    "experts": [],
     "seed": 0,
 }
 STACK: Final[dict[str, Any]] = {"hidden": [64, 64], "bins": 8, "components": 8, "dropout": 0.0, "noise": 0.0}

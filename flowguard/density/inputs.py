@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -16,8 +16,9 @@ class Inputs:
     `x` (n, m) float: the continuous values; `codes` (n, d) int64: what each feature is, 0 a value (or a level never
     seen), 1 missing, 2.. an atom or a level (see `Column`); `lower` and `log_width` (n, j) float: the lower edge of an
     integer's step and the logarithm of its width, on the axis of the density; `context` (n, c) float and `levels`
-    (n, k) int64: what the density is conditioned on. `x`, `lower` and `log_width` may hold anything where the code is
-    not 0.
+    (n, k) int64: what the density is conditioned on. `line` (n, m + j): the values of numbers and then integers on a
+    straight scale, and `log_stretch` (n, m): log |d line / d x|; None where no kernel density asks for them. `x`,
+    `lower` and `log_width` may hold anything where the code is not 0.
 
     Example:
         >>> inputs = Inputs.plain(torch.zeros(3, 2))
@@ -31,6 +32,8 @@ class Inputs:
     log_width: Tensor
     context: Tensor
     levels: Tensor
+    line: Tensor | None = None
+    log_stretch: Tensor | None = None
 
     @classmethod
     def plain(cls, x: Tensor, context: Tensor | None = None) -> Inputs:
@@ -45,7 +48,7 @@ class Inputs:
 
     def take(self, index: Tensor | slice) -> Inputs:
         """The records at `index`, in that order."""
-        return Inputs(*(getattr(self, field.name)[index] for field in fields(self)))
+        return self._each(lambda part: part[index])
 
     def to(self, target: torch.device | torch.dtype) -> Inputs:
         """The same records on another device, or with their numbers in another precision."""
@@ -54,11 +57,16 @@ class Inputs:
             # Codes stay whole numbers.
             return part if isinstance(target, torch.dtype) and not part.is_floating_point() else part.to(target)
 
-        return Inputs(*(moved(getattr(self, field.name)) for field in fields(self)))
+        return self._each(moved)
 
     @staticmethod
     def join(parts: Sequence[Inputs]) -> Inputs:
         """Several groups of records as one, in order."""
         if len(parts) == 1:
             return parts[0]
-        return Inputs(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Inputs)))
+        columns = ([getattr(part, field.name) for part in parts] for field in fields(Inputs))
+        return Inputs(*(None if column[0] is None else torch.cat(column) for column in columns))  # type: ignore[arg-type]
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Inputs:
+        parts = (getattr(self, field.name) for field in fields(self))
+        return Inputs(*(None if part is None else change(part) for part in parts))  # type: ignore[arg-type]

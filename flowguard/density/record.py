@@ -15,6 +15,7 @@ from flowguard.density.continuous import continuous
 from flowguard.density.discrete import DiscretePart, Lattice
 from flowguard.density.embedding import ContextEmbedding
 from flowguard.density.ensemble import Ensemble, maf_ensemble
+from flowguard.density.experts import Experts, ExpertTerms
 from flowguard.density.flow import Flow
 from flowguard.density.gaussian import gaussian
 from flowguard.density.inputs import Inputs
@@ -34,6 +35,10 @@ class RecordTerms:
     `density_terms` `(n, d)` and `ensemble` `(n,)` to the second; d counts all features, and one without a density adds
     0. `ensemble` is what a mixture of K column orders adds to the terms averaged over them, within
     [-log K, 0]: 0 for one order. `density_terms` is None when the family has no per-column terms.
+
+    With `experts` beside the flow, log-mass and log-density are those of the mixture, `experts` those of each, and
+    terms by column are there where they were asked for; `ensemble` then is all that terms leave of the total. `mixed`
+    says whether there is anything to leave.
     """
 
     log_mass: Tensor
@@ -41,6 +46,8 @@ class RecordTerms:
     mass_terms: Tensor
     density_terms: Tensor | None
     ensemble: Tensor
+    experts: ExpertTerms | None = None
+    mixed: bool = False
 
     @property
     def log_likelihood(self) -> Tensor:
@@ -82,6 +89,7 @@ class RecordDensity(nn.Module):
     ) -> None:
         super().__init__()
         self.noise = noise
+        self.experts: Experts | None = None
         self.embedding, self.flow, self.config = embedding, flow, config
         self.discrete_embedding, self.discrete = discrete_embedding, discrete
         self.features = len(discrete.columns)
@@ -139,11 +147,17 @@ class RecordDensity(nn.Module):
                 hidden=full["discrete_hidden"],
                 backoff=full["backoff"],
             )
-        if not features:
-            return cls(embedding, None, discrete_embedding, discrete, full)
-        noise = NoiseLevel(full["noise"]) if full.get("noise") else None
-        flow = _flow(full, features, context=embedding.out_features + (noise is not None))
-        return cls(embedding, flow, discrete_embedding, discrete, full, noise=noise)
+        noise = NoiseLevel(full["noise"]) if features and full.get("noise") else None
+        flow = _flow(full, features, context=embedding.out_features + (noise is not None)) if features else None
+        density = cls(embedding, flow, discrete_embedding, discrete, full, noise=noise)
+        if full["experts"]:
+            given = {"numeric": full["numeric"], "cardinalities": full["cardinalities"]}
+            density.experts = Experts.from_config(columns, full["experts"], **given)
+        return density
+
+    def joined_by(self, experts: Experts) -> None:
+        """Mix the trained flow with `experts` from now on; the config names them."""
+        self.experts, self.config = experts, {**self.config, "experts": experts.config}
 
     def parts(self) -> dict[str, nn.Module]:
         """The two densities that share no weights: `mass` of the discrete part, and `density` of the values."""
@@ -169,8 +183,24 @@ class RecordDensity(nn.Module):
         """How many column orders are mixed; 1 unless the density is an ensemble."""
         return len(self.flow.members) if isinstance(self.flow, Ensemble) else 1
 
-    def forward(self, inputs: Inputs) -> RecordTerms:
-        """Log-probability of the discrete part and log-density of the values, in total and by column."""
+    def forward(self, inputs: Inputs, *, by_column: bool = True) -> RecordTerms:
+        """Log-probability of the discrete part and log-density of the values, in total and by column.
+
+        `by_column` counts only where there are experts, whose terms by column cost more than their totals.
+        """
+        found = self._of_flow(inputs)
+        if self.experts is None:
+            return found
+        flow = (found.log_mass, found.log_density, found.mass_terms, found.density_terms)
+        (log_mass, log_density, mass_terms, density_terms), told = self.experts(inputs, flow, by_column=by_column)
+        rest = torch.zeros_like(log_mass)
+        if density_terms is not None:
+            rest = log_mass + log_density - mass_terms.sum(-1) - density_terms.sum(-1)
+        return RecordTerms(
+            log_mass, log_density, mass_terms, density_terms, rest, told, mixed=density_terms is not None
+        )
+
+    def _of_flow(self, inputs: Inputs) -> RecordTerms:
         mass_terms = self._mass_terms(inputs)
         log_mass, nothing = mass_terms.sum(-1), mass_terms.new_zeros(len(inputs))
         if self.flow is None:
@@ -186,7 +216,8 @@ class RecordDensity(nn.Module):
             return RecordTerms(log_mass, log_density, mass_terms, None, nothing)
         terms, ensemble = self.flow.terms_and_ensemble(x, given, observed=observed)
         density_terms = torch.zeros_like(mass_terms).index_copy(1, self.numbers, terms)
-        return RecordTerms(log_mass, terms.sum(-1) + ensemble, mass_terms, density_terms, ensemble)
+        mixed = self.orders > 1
+        return RecordTerms(log_mass, terms.sum(-1) + ensemble, mass_terms, density_terms, ensemble, mixed=mixed)
 
     def observed(self, codes: Tensor) -> Tensor:
         """Which numbers have a continuous value, bool `(n, m)`."""

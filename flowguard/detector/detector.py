@@ -85,9 +85,13 @@ class Detector:
         """The records as the density reads them; raises `SchemaError` when a column is missing or of another type."""
         return self.encoder.encode(batch)
 
-    def evaluate(self, encoded: Encoded) -> Evaluation:
-        """Exact log-likelihoods and terms of encoded records; rows that were refused hold placeholders."""
-        return evaluate(self.density, encoded, tile=self.engine.tile, threads=self.engine.threads)
+    def evaluate(self, encoded: Encoded, *, by_column: bool = False) -> Evaluation:
+        """Exact log-likelihoods and their parts of encoded records; rows that were refused hold placeholders.
+
+        Terms by column are there unless experts are mixed, where only `by_column` brings them.
+        """
+        tile, threads = self.engine.tile, self.engine.threads
+        return evaluate(self.density, encoded, tile=tile, threads=threads, by_column=by_column)
 
     # -- scores ------------------------------------------------------------------------------------------------------
 
@@ -163,10 +167,14 @@ class Detector:
         `record_ids` names those rows. Ranges hold `level` of the probability given the columns before and the context.
         """
         baseline = self._calibrated_baseline()
+        part = encoded.take(rows)
+        if evaluation.terms is None:
+            evaluation, rows_of = self.evaluate(part, by_column=True), np.arange(len(rows))
+        else:
+            rows_of = rows
         terms = evaluation.terms
         assert terms is not None, "reasons by column need a density of one column order"
-        part = encoded.take(rows)
-        shares, _ = baseline.shares(terms[rows], evaluation.pattern[rows])
+        shares, _ = baseline.shares(terms[rows_of], evaluation.pattern[rows_of])
         # The part of several column orders belongs to no column, so it is no reason; it is the last where it exists.
         columns = len(self.encoder.feature_names)
         # The values as they were delivered: decoding the encoded ones would add rounding.
@@ -177,7 +185,7 @@ class Detector:
         values = np.column_stack([_plain(raw[feature.name], feature.kind) for feature in self.encoder.features])
         inputs = inputs_of(part)
         # How probable it is that a value is there; an integer's mass also holds that of the value itself.
-        present = evaluation.mass_terms[rows].copy()
+        present = evaluation.mass_terms[rows_of].copy()
         whole = list(encoded.integers)
         present[:, whole] = np.where(part.codes[:, whole] == 0, 0.0, present[:, whole])
         with sealed_threads(self.engine.threads):
@@ -185,7 +193,7 @@ class Detector:
                 record_ids,
                 self.encoder.feature_names,
                 shares=shares[:, :columns],
-                terms=terms[rows, :columns],
+                terms=terms[rows_of, :columns],
                 values=values,
                 mass_terms=present,
                 expected=ranges_of(self.density, self.encoder, inputs, level=level),

@@ -7,7 +7,7 @@ on a fixed number of threads and in float64: a record's numbers depend on the re
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from flowguard.calibration import Parts
-from flowguard.density import Inputs, RecordDensity
+from flowguard.density import Inputs, RecordDensity, RecordTerms
 from flowguard.encoding import Encoded
 
 # Vectorised loops take so many rows at a time, and compute what is left over by other functions with other last bits.
@@ -23,12 +23,31 @@ ROWS = 16
 
 
 @dataclass(frozen=True)
+class ExpertParts:
+    """What each of E experts says of n records; see `flowguard.calibration.Parts`.
+
+    `expert_density` (n, E) is on the scale that each measures on: deviations for a kernel density on the straight
+    scale, the axis of the front for the others. On the second a value counts as far as it is out of its own column,
+    and no column's units or spikes outweigh another's. Terms by column are those of the flow, and those of the columns
+    alone, in the table's units.
+    """
+
+    expert_mass: np.ndarray
+    expert_density: np.ndarray
+    mass_terms: np.ndarray
+    density_terms: np.ndarray | None
+    alone: np.ndarray
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What the density says of n records; `log_density` and `terms` are in the table's own units.
 
     `mass_terms` and `density_terms` have shape (n, features); `density_terms` is None when the family has no exact
-    terms by column. `ensemble` is what a mixture of several column orders adds to the sum of its density terms, shape
-    (n,), None for one order. `pattern` says of each feature what it was, one digit each: see `pattern_of`.
+    terms by column. `ensemble` is what a mixture (of column orders, of experts) adds to the sum of its terms, shape
+    (n,), None where nothing is mixed. `experts` is what each expert says, None where there is one density; terms by
+    column of their mixture are there only where they were asked for. `pattern` says of each feature what it was, one
+    digit each: see `pattern_of`.
     """
 
     log_mass: np.ndarray
@@ -37,6 +56,7 @@ class Evaluation:
     density_terms: np.ndarray | None
     pattern: np.ndarray
     ensemble: np.ndarray | None = None
+    experts: ExpertParts | None = None
 
     @property
     def log_likelihood(self) -> np.ndarray:
@@ -56,36 +76,71 @@ class Evaluation:
 
     def parts(self, rows: np.ndarray | slice = slice(None)) -> Parts:
         """What scores are made of, of the records at `rows`; FlowguardError where a likelihood is no number."""
+        whole = self.log_mass[rows], self.log_density[rows], self.pattern[rows]
+        if self.experts is not None:
+            told = {name: None if of is None else of[rows] for name, of in vars(self.experts).items()}
+            return Parts(*whole, **told)  # type: ignore[arg-type]
         by_column = None if self.density_terms is None else self.density_terms[rows]
-        return Parts(self.log_mass[rows], self.log_density[rows], self.pattern[rows], self.mass_terms[rows], by_column)
+        return Parts(*whole, self.mass_terms[rows], by_column)
 
 
-def evaluate(density: RecordDensity, encoded: Encoded, *, tile: int, threads: int) -> Evaluation:
-    """The exact log-likelihood of every encoded record, its parts and its terms by feature."""
-    n, d = encoded.codes.shape
+def evaluate(
+    density: RecordDensity, encoded: Encoded, *, tile: int, threads: int, by_column: bool = True
+) -> Evaluation:
+    """The exact log-likelihood of every encoded record, its parts and its terms by feature.
+
+    Where there are experts, terms by feature are left out unless `by_column`: they cost more than the total.
+    """
     numbers = list(encoded.numbers)
-    mass_terms = np.zeros((n, d))
-    network_density = np.zeros(n)
-    density_terms = np.zeros((n, d)) if density.triangular else None
-    ensemble = np.zeros(n) if density.orders > 1 else None
+    rows = []
     with sealed_threads(threads), torch.inference_mode():
         density.eval()
-        for rows, inputs in tiles(encoded, tile):
-            terms = density(inputs)
-            size = rows.stop - rows.start
-            mass_terms[rows] = terms.mass_terms[:size].double().numpy()
-            network_density[rows] = terms.log_density[:size].double().numpy()
-            if density_terms is not None:
-                density_terms[rows] = terms.density_terms[:size].double().numpy()
-            if ensemble is not None:
-                ensemble[rows] = terms.ensemble[:size].double().numpy()
+        for part, inputs in tiles(encoded, tile):
+            rows.append(_arrays(density(inputs, by_column=by_column), part.stop - part.start))
+    found = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    log_det = encoded.log_det
+    mass_terms, density_terms, ensemble = found["mass_terms"], found.get("density_terms"), found.get("ensemble")
+    experts = None if density.experts is None else _experts(found, log_det, numbers, density.experts.scales)
     if density_terms is not None:
-        density_terms[:, numbers] += encoded.log_det
-        log_density = density_terms.sum(axis=1) + (0.0 if ensemble is None else ensemble)
+        density_terms[:, numbers] += log_det
+    if experts is None:
+        # Summed in float64 by column, so that terms add up to the total.
+        log_mass = mass_terms.sum(axis=1)
+        log_density = found["log_density"] + log_det.sum(axis=1)
+        if density_terms is not None:
+            log_density = density_terms.sum(axis=1) + (0.0 if ensemble is None else ensemble)
     else:
-        log_density = network_density + encoded.log_det.sum(axis=1)
+        log_mass, log_density = found["log_mass"], found["log_density"] + log_det.sum(axis=1)
     pattern = pattern_of(encoded.codes, numbers)
-    return Evaluation(mass_terms.sum(axis=1), log_density, mass_terms, density_terms, pattern, ensemble)
+    return Evaluation(log_mass, log_density, mass_terms, density_terms, pattern, ensemble, experts)
+
+
+def _arrays(terms: RecordTerms, size: int) -> dict[str, np.ndarray]:
+    """The first `size` records of what a density returns, float64, without what is None."""
+    found = {name: getattr(terms, name) for name in ("log_mass", "log_density", "mass_terms", "density_terms")}
+    if terms.mixed:
+        found["ensemble"] = terms.ensemble
+    if terms.experts is not None:
+        found |= {f"expert {name}": value for name, value in vars(terms.experts).items()}
+    return {name: value[:size].double().numpy().copy() for name, value in found.items() if value is not None}
+
+
+def _experts(
+    found: Mapping[str, np.ndarray], log_det: np.ndarray, numbers: Sequence[int], scales: Sequence[str]
+) -> ExpertParts:
+    """What each expert says; the encoder's log-determinant brings a density from the front's axis to the units."""
+    alone, by_flow = found["expert alone_mass"] + found["expert alone_density"], found.get("expert flow_density")
+    for terms in (alone, by_flow):
+        if terms is not None:
+            terms[:, numbers] += log_det
+    total = log_det.sum(axis=1, keepdims=True)
+    return ExpertParts(
+        expert_mass=found["expert log_mass"],
+        expert_density=found["expert log_density"] + total * np.array([scale == "line" for scale in scales]),
+        mass_terms=found["expert flow_mass"],
+        density_terms=by_flow,
+        alone=alone,
+    )
 
 
 def refusals(encoded: Encoded, evaluation: Evaluation) -> list[str | None]:
@@ -103,17 +158,17 @@ def refusals(encoded: Encoded, evaluation: Evaluation) -> list[str | None]:
 
 
 def tiles(encoded: Encoded, tile: int) -> Iterator[tuple[slice, Inputs]]:
-    """The records `tile` at a time, filled up to a whole number of `ROWS` with blank ones."""
+    """The records `tile` at a time, filled up to a whole number of `ROWS` with blank ones; at least one tile."""
     n = len(encoded)
     full = -(-tile // ROWS) * ROWS
-    for start in range(0, n, tile):
+    for start in range(0, max(n, 1), tile):
         stop = min(n, start + tile)
         yield slice(start, stop), inputs_of(encoded, slice(start, stop), rows=full)
 
 
 def inputs_of(encoded: Encoded, part: slice = slice(None), *, rows: int | None = None) -> Inputs:
     """What the density reads of encoded records, in float64; `rows` fills them up with blank ones."""
-    names = ("x", "codes", "lower", "log_width", "context", "levels")
+    names = ("x", "codes", "lower", "log_width", "context", "levels", "line", "log_stretch")
     arrays = {name: getattr(encoded, name)[part] for name in names}
     if rows is not None:
         arrays = {name: _padded(array, rows) for name, array in arrays.items()}

@@ -29,6 +29,19 @@ from flowguard.training import TrainingSettings, choose_device
 LEVEL = 0.01
 """The default false alarm rate; on tables too small for it, the smallest that their calibration supports."""
 
+MODEL = {"kernel": 2000}
+"""What is added to the settings of a density."""
+FLOW = {
+    "family": "maf",
+    "transformer": "affine",
+    "orders": 2,
+    "layers": 2,
+    "hidden": None,
+    "dropout": None,
+    "noise": None,
+}
+"""The flow, unless another family is named; None is left to the size of the table."""
+
 _VALIDATION, _CALIBRATION = 0.1, 0.2
 _CHUNK = 65_536
 
@@ -49,6 +62,8 @@ class FlowDetector(OutlierMixin, BaseEstimator):
     false_alarm_rate : share of ordinary records that may be flagged. None: 0.01, or on smaller tables the smallest
         level that the calibration supports, with a warning that names it. A level it cannot support is refused.
     model : settings of the density by name, as in a pipeline file's `model` section: family, transformer, orders, ...
+        Default: two affine autoregressive flows in different column orders, with two kernel densities of 2,000 records
+        and the columns by themselves beside them (`kernel=0`: the flows alone, and no record is kept).
     training : settings of the training by name, see `TrainingSettings`: epochs, learning_rate, contamination, ...
     device, threads : where it is trained; scores are computed on the CPU in float64.
     random_state : seed of everything random.
@@ -109,7 +124,7 @@ class FlowDetector(OutlierMixin, BaseEstimator):
             lambda: training.to_batches(max_chunksize=_CHUNK),
             lambda: validation.to_batches(max_chunksize=_CHUNK),
             columns=columns,
-            architecture={"family": "maf", **(self.model or {})},
+            architecture=self._architecture(),
             settings=TrainingSettings(**{**(self.training or {}), "seed": seed}),
             engine=Engine(),
             device=choose_device(self.device),
@@ -119,6 +134,11 @@ class FlowDetector(OutlierMixin, BaseEstimator):
         self.detector_ = self._calibrated(detector, held)
         self._set_level()
         return self
+
+    def _architecture(self) -> dict[str, Any]:
+        given = dict(self.model or {})
+        # Settings of one family mean nothing to another.
+        return {**MODEL, **(FLOW if given.get("family", "maf") == "maf" else {}), **given}
 
     def _columns(self, frame: pd.DataFrame, table: pa.Table) -> Columns:
         context, categories = (names_of(frame, given) for given in (self.context, self.categories))

@@ -15,10 +15,14 @@ from flowguard.calibration import Calibration, Parts, RateCheck, ScoreName
 from flowguard.density import RecordDensity
 from flowguard.detector.detector import Detector, Engine
 from flowguard.detector.evaluate import inputs_of, refusals, sealed_threads
+from flowguard.detector.expert_fit import add_experts
 from flowguard.encoding import ContextSettings, Encoded, Encoder, FeatureSettings
 from flowguard.errors import CalibrationError
 from flowguard.explain import Baseline
 from flowguard.training import Epoch, Records, TrainingResult, TrainingSettings, train
+
+EXPLAINED = 500
+"""Held-out records of a chunk whose terms by column are computed where experts make them costly."""
 
 #: Streams the records of one part of the split; may be called any number of times.
 Part = Callable[[], Iterable[pa.RecordBatch]]
@@ -56,10 +60,13 @@ def fit(
     """An uncalibrated detector: the encoder fitted in one pass over `training`, then the density by maximum likelihood.
 
     `architecture` is passed on to `RecordDensity.build` (family, layers, ...). Values on a lattice, such as whole
-    minutes, are spread over their step in training alone: a density must not learn spikes on the lattice.
+    minutes, are spread over their step in training alone: a density must not learn spikes on the lattice. With `kernel`
+    in it, so many training records become the centres of kernel densities beside the flow (`add_experts`).
     """
     encoder = Encoder.fit(columns.features, columns.context, training(), seed=settings.seed)
     on_encoder(encoder)
+    architecture = dict(architecture)
+    centres = architecture.pop("kernel", None) or 0
     density = RecordDensity.build(
         {
             **architecture,
@@ -92,6 +99,9 @@ def fit(
             on_epoch=on_epoch,
             on_step=on_step,
         )
+        density = density.to(torch.float64).eval()
+        if centres:
+            add_experts(density, chunks(0), held_out(), centres=centres, rows=encoder.rows, seed=settings.seed)
     detector = Detector(
         encoder=encoder,
         density=density.to(getattr(torch, engine.dtype)).eval(),
@@ -115,12 +125,14 @@ def fit(
 class Held:
     """Held-out records as the calibration needs them; `unit` names the whole (day, entity) a record belongs to.
 
-    `terms` are each column's part of -log_likelihood, for the baseline; (n, features) or None.
+    `terms` (k, features) are each column's part of -log_likelihood, for the baseline, and `pattern` (k,) goes with
+    them: of all records, or of some where experts make them costly; None for families without.
     """
 
     parts: Parts
     unit: np.ndarray
     terms: np.ndarray | None
+    pattern: np.ndarray
     refused: int
 
     def __len__(self) -> int:
@@ -132,6 +144,7 @@ def hold(detector: Detector, chunks: Iterable[tuple[pa.RecordBatch, np.ndarray]]
     parts: list[Parts] = []
     units: list[np.ndarray] = []
     terms: list[np.ndarray] = []
+    pattern: list[np.ndarray] = []
     refused = 0
     for batch, unit in chunks:
         encoded = detector.encode(batch)
@@ -140,17 +153,24 @@ def hold(detector: Detector, chunks: Iterable[tuple[pa.RecordBatch, np.ndarray]]
         refused += int((~usable).sum())
         parts.append(found.parts(usable))
         units.append(np.asarray(unit)[usable])
-        if found.terms is not None:
+        if detector.explains:
+            if found.terms is None:
+                some = np.flatnonzero(usable)
+                some = some[np.linspace(0, len(some), min(len(some), EXPLAINED), endpoint=False, dtype=int)]
+                found, usable = detector.evaluate(encoded.take(some), by_column=True), np.ones(len(some), dtype=bool)
+            assert found.terms is not None
             terms.append(found.terms[usable])
+            pattern.append(found.pattern[usable])
     if not parts:
         none = np.zeros((0, len(detector.encoder.feature_names)))
         by_column = none if detector.explains else None
         parts = [Parts(none[:, 0], none[:, 0], np.zeros(0, dtype=str), none, by_column)]
-        units, terms = [np.zeros(0, dtype=str)], [none]
+        units, terms, pattern = [np.zeros(0, dtype=str)], [none], [np.zeros(0, dtype=str)]
     return Held(
         parts=Parts.join(parts),
         unit=np.concatenate(units),
         terms=np.concatenate(terms) if detector.explains else None,
+        pattern=np.concatenate(pattern) if detector.explains else np.zeros(0, dtype=str),
         refused=refused,
     )
 
@@ -167,7 +187,7 @@ def calibrate(detector: Detector, held: Held, *, false_alarm_rate: float, score:
             "Give more data or a larger split.calibration."
         )
     calibration = Calibration.fit(held.parts, held.unit, false_alarm_rate=false_alarm_rate, score=score)
-    baseline = None if held.terms is None else Baseline.fit(held.terms, held.parts.pattern)
+    baseline = None if held.terms is None else Baseline.fit(held.terms, held.pattern)
     return replace(detector, calibration=calibration, baseline=baseline)
 
 

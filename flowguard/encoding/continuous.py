@@ -41,12 +41,14 @@ class NumberFeature(Feature):
             places = atom_places(raw, self.atoms)
             codes = np.where(places >= 0, places + FIRST, codes)
         usual = codes == 0
+        front, straight = self.number.front, self.number.line
         if usual.all():
-            return Coded(codes, *self.number.front.forward(values), None)
-        x, log_det = np.zeros(len(raw)), np.zeros(len(raw))
-        x[usual], log_det[usual] = self.number.front.forward(values[usual])
+            return Coded(codes, *front.forward(values), None, *straight.forward(values))
+        x, log_det, line, line_slope = (np.zeros(len(raw)) for _ in range(4))
+        x[usual], log_det[usual] = front.forward(values[usual])
+        line[usual], line_slope[usual] = straight.forward(values[usual])
         infinite = np.isinf(raw)
-        return Coded(codes, x, log_det, infinite if infinite.any() else None)
+        return Coded(codes, x, log_det, infinite if infinite.any() else None, line, line_slope)
 
     def decode(self, x: Array) -> Array:
         return self.number.front.inverse(x)

@@ -20,6 +20,8 @@ class Encoded:
     `x` (n, m) float64 is the encoded continuous value, `log_det` (n, m) its log |d encoded / d raw|; `lower` and
     `log_width` (n, j) are g(v - h/2) and log(g(v + h/2) - g(v - h/2)) of an integer v with lattice step h and front g;
     all four are 0 where the feature's code is not 0.
+    `line` (n, m + j) are the values of numbers and then integers on a straight scale, in deviations from the mean, and
+    `log_stretch` (n, m) is log |d line / d x| of the numbers; 0 where the code is not 0.
     `context` (n, c) float64 and `levels` (n, k) int64 are the numeric and categorical context columns.
     `refused` says of each record why it cannot be scored, else None; the infinite value of a refused record is held as
     a missing one. `numbers` and `integers` are the places of these features among the d, ascending.
@@ -30,6 +32,8 @@ class Encoded:
     lower: Array
     log_width: Array
     log_det: Array
+    line: Array
+    log_stretch: Array
     context: Array
     levels: NDArray[np.int64]
     refused: list[str | None]
@@ -53,6 +57,8 @@ class Encoded:
             lower=self.lower[rows],
             log_width=self.log_width[rows],
             log_det=self.log_det[rows],
+            line=self.line[rows],
+            log_stretch=self.log_stretch[rows],
             context=self.context[rows],
             levels=self.levels[rows],
             refused=[self.refused[row] for row in rows],

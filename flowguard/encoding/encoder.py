@@ -22,7 +22,7 @@ from flowguard.errors import BundleError, InputError, SchemaError, SourceError
 
 Array = NDArray[np.float64]
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,14 +184,19 @@ class Encoder:
         numbers, integers = self._places("number"), self._places("integer")
         x, log_det = np.zeros((n, len(numbers))), np.zeros((n, len(numbers)))
         lower, log_width = np.zeros((n, len(integers))), np.zeros((n, len(integers)))
+        line, log_stretch = np.zeros((n, len(numbers) + len(integers))), np.zeros((n, len(numbers)))
         infinite: list[tuple[str, NDArray[np.bool_]]] = []
         for i, feature in enumerate(self.features):
             coded = feature.encode(_column(batch, feature.column), dither)
             codes[:, i] = coded.codes
             if i in numbers:
-                x[:, numbers.index(i)], log_det[:, numbers.index(i)] = coded.first, coded.second
+                place = numbers.index(i)
+                x[:, place], log_det[:, place], line[:, place] = coded.first, coded.second, coded.line
+                log_stretch[:, place] = coded.line_slope - coded.second  # type: ignore[operator]
             elif i in integers:
-                lower[:, integers.index(i)], log_width[:, integers.index(i)] = coded.first, coded.second
+                place = integers.index(i)
+                lower[:, place], log_width[:, place] = coded.first, coded.second
+                line[:, len(numbers) + place] = coded.line
             if coded.infinite is not None:
                 infinite.append((f"{feature.column} is infinite", coded.infinite))
         start = 0
@@ -210,6 +215,8 @@ class Encoder:
             lower=lower,
             log_width=log_width,
             log_det=log_det,
+            line=line,
+            log_stretch=log_stretch,
             context=context,
             levels=levels,
             refused=reasons(infinite, n),

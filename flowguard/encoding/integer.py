@@ -23,6 +23,7 @@ WIDEST = 2**20
 
 _OFF = FIRST
 _RESOLVED = 2.0**-30
+_FARTHEST = 1e100
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,8 @@ class IntegerFeature(Feature):
 
     front: Front
     lattice: Lattice
+    center: float
+    scale: float
     kind = "integer"
 
     @property
@@ -50,7 +53,20 @@ class IntegerFeature(Feature):
         codes[points] = 0
         lower, log_width = np.zeros(len(raw)), np.zeros(len(raw))
         lower[points], log_width[points] = self.cell(raw[points])
-        return Coded(codes, lower, log_width, infinite if infinite.any() else None)
+        line = np.zeros(len(raw))
+        line[points] = self.straight(raw[points])
+        return Coded(codes, lower, log_width, infinite if infinite.any() else None, line)
+
+    def straight(self, values: Array) -> Array:
+        """The nearest points of finite `values` in deviations from the mean, where they stay evenly spaced."""
+        with np.errstate(over="ignore"):
+            line = self.lattice.nearest(values) / self.scale - self.center / self.scale
+        return np.clip(line, -_FARTHEST, _FARTHEST)
+
+    def density_column(self) -> dict[str, Any]:
+        # A distribution over the points of the straight scale needs their distance, and where one of them lies.
+        origin = float(self.straight(np.array([self.center]))[0])
+        return {**super().density_column(), "spacing": self.lattice.step / self.scale, "origin": origin}
 
     def cell(self, values: Array) -> tuple[Array, Array]:
         """g(v - h/2) and log(g(v + h/2) - g(v - h/2)) of the nearest point v of finite `values`; always finite.
@@ -75,12 +91,14 @@ class IntegerFeature(Feature):
         own_place(self, code)
 
     def to_dict(self) -> dict[str, Any]:
-        return {**super().to_dict(), "front": self.front.to_dict(), "lattice": self.lattice.to_dict()}
+        own = {"front": self.front.to_dict(), "lattice": self.lattice.to_dict()}
+        return {**super().to_dict(), **own, "center": self.center, "scale": self.scale}
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> IntegerFeature:
         common = (state["name"], state["column"], tuple(state["counts"]))
-        return cls(*common, Front.from_dict(state["front"]), Lattice.from_dict(state["lattice"]))
+        maps = Front.from_dict(state["front"]), Lattice.from_dict(state["lattice"])
+        return cls(*common, *maps, state["center"], state["scale"])
 
 
 def integer_feature(
@@ -107,4 +125,6 @@ def integer_feature(
     odd = len(sample) - int(lattice.holds(sample).sum())
     off = max(1, round(odd / len(sample) * fit.observed)) if odd else 0
     front = fit.on_lattice(settings.front, notices, lattice=lattice)
-    return IntegerFeature(fit.name, column, (fit.observed - off, fit.missing, off), front, lattice)
+    on = sample[lattice.holds(sample)]
+    center, scale = float(on.mean()), max(float(on.std()), lattice.step)
+    return IntegerFeature(fit.name, column, (fit.observed - off, fit.missing, off), front, lattice, center, scale)

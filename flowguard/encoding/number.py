@@ -57,9 +57,10 @@ def wrong_type(column: str, found: pa.DataType, expected: str) -> SchemaError:
 
 @dataclass(frozen=True, eq=False)
 class Number:
-    """A fitted number: its front, and the step of its lattice or None."""
+    """A fitted number: its front, the straight line beside it, and the step of its lattice or None."""
 
     front: Front
+    line: Front
     step: float | None = None
 
     def dithered(self, values: Array, dither: np.random.Generator | None) -> Array:
@@ -69,11 +70,11 @@ class Number:
         return values + self.step * (dither.random(len(values)) - 0.5)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"front": self.front.to_dict(), "step": self.step}
+        return {"front": self.front.to_dict(), "line": self.line.to_dict(), "step": self.step}
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Number:
-        return cls(Front.from_dict(state["front"]), state["step"])
+        return cls(Front.from_dict(state["front"]), Front.from_dict(state["line"]), state["step"])
 
 
 class NumberFit:
@@ -145,7 +146,9 @@ class NumberFit:
             with np.errstate(over="ignore", invalid="ignore"):
                 mean, deviation = float(sample.mean()), float(sample.std())
         step = find_step(sample)
-        return Number(self._front(front, notices, sample=sample, step=step, moments=(mean, deviation)), step)
+        chosen = self._front(front, notices, sample=sample, step=step, moments=(mean, deviation))
+        # Where mean and deviation leave the range of numbers, median and quartiles do not.
+        return Number(chosen, standard_front(mean, deviation) or robust_front(sample), step)
 
     def on_lattice(self, front: str, notices: list[str], *, lattice: Lattice) -> Front:
         """The front of an integer: of its values on the lattice, each spread over its step."""

@@ -57,10 +57,11 @@ class Pipeline(Section):
     model: ModelSection = ModelSection()
     """The density and how it is trained."""
     score: Literal[
-        "default", "log_likelihood", "mixed", "largest", "typicality", "sum", "fisher", "higher_criticism"
+        "default", "log_likelihood", "mixed", "largest", "typicality", "sum", "fisher", "higher_criticism", "experts"
     ] = "default"
     """What records are ranked by: log_likelihood (default where all is plain numbers), mixed (default otherwise), the
-    largest column, typicality (too high a density is odd as well), or a sum, fisher or higher_criticism of columns."""
+    largest column, typicality (too high a density is odd as well), a sum, fisher or higher_criticism of columns, or
+    what the experts of `model.kernel` say together (default where that is set)."""
     policy: PolicySection = PolicySection()
     """What is flagged."""
     output: OutputSection = OutputSection()

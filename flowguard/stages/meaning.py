@@ -53,12 +53,13 @@ def columns_of(pipeline: Pipeline, schema: pa.Schema) -> Columns:
 def architecture_of(pipeline: Pipeline) -> dict[str, Any]:
     """The density's shape, as `RecordDensity.build` reads it: None is left to the size of the table."""
     model = pipeline.model
+    common = {"family": model.family, "kernel": model.kernel}
     if model.family == "continuous":
-        return {"family": model.family, "hidden": model.hidden, "steps": model.steps, "noise": model.noise}
+        return {**common, "hidden": model.hidden, "steps": model.steps, "noise": model.noise}
     if model.family == "gaussian":
-        return {"family": model.family}
+        return common
     shape: dict[str, Any] = {
-        "family": model.family,
+        **common,
         "transformer": model.transformer,
         "order": model.order,
         "layers": model.layers,

@@ -127,9 +127,9 @@ def test_a_level_that_cannot_be_supported_is_refused_and_the_default_falls_back_
     X = np.random.default_rng(1).normal(size=(200, 2))
     with pytest.raises(CalibrationError, match="needs 999 calibration records"):
         FlowDetector(false_alarm_rate=0.001, training=FAST).fit(X)
-    with pytest.warns(UserWarning, match=r"0\.0244 is the smallest"):
+    with pytest.warns(UserWarning, match=r"0\.0476 is the smallest"):
         detector = FlowDetector(training=FAST, random_state=0).fit(X)
-    assert detector.false_alarm_rate_ == pytest.approx(1 / 41)
+    assert detector.false_alarm_rate_ == pytest.approx(1 / 21)
 
 
 def test_without_a_record_to_calibrate_on_nothing_is_flagged() -> None:

@@ -80,8 +80,12 @@ def test_a_change_of_units_changes_the_log_det_alone(front: str) -> None:
             assert np.allclose(getattr(m, name), getattr(mm, name), rtol=0, atol=1e-9), name
         apart = (m.log_det - mm.log_det)[m.observed]
         assert np.allclose(apart, np.log(1000.0), rtol=0, atol=1e-9)
-    columns = [encoder.density_columns() for encoder in encoders]
-    assert columns[0] == columns[1]
+        assert np.allclose(m.line, mm.line, rtol=0, atol=1e-9)
+        assert np.allclose(m.log_stretch, mm.log_stretch, rtol=0, atol=1e-9)
+    for one, other in zip(*(encoder.density_columns() for encoder in encoders), strict=True):
+        scale = [[column.pop(name, 0.0) for name in ("origin", "spacing")] for column in (one, other)]
+        assert one == other
+        assert scale[0] == pytest.approx(scale[1], abs=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["number", "integer", "category"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from flowguard.calibration.scores.experts import Experts
 from flowguard.calibration.scores.fisher import Fisher
 from flowguard.calibration.scores.higher_criticism import HigherCriticism
 from flowguard.calibration.scores.largest import Largest
@@ -15,11 +16,13 @@ from flowguard.calibration.scores.sum import Sum
 from flowguard.calibration.scores.typicality import Typicality
 from flowguard.errors import CalibrationError
 
-ScoreName = Literal["default", "log_likelihood", "mixed", "largest", "typicality", "sum", "fisher", "higher_criticism"]
-"""What may be asked for; `default` is log_likelihood or mixed, as the table is."""
+ScoreName = Literal[
+    "default", "log_likelihood", "mixed", "largest", "typicality", "sum", "fisher", "higher_criticism", "experts"
+]
+"""What may be asked for; `default` is experts where there are several, else log_likelihood or mixed by the table."""
 
 SCORES: Mapping[str, type[Score]] = {
-    score.name: score for score in (LogLikelihood, Mixed, Largest, Typicality, Sum, Fisher, HigherCriticism)
+    score.name: score for score in (LogLikelihood, Mixed, Largest, Typicality, Sum, Fisher, HigherCriticism, Experts)
 }
 """Every score by its name."""
 
@@ -37,6 +40,7 @@ def by_name(name: str) -> type[Score]:
 
 __all__ = [
     "SCORES",
+    "Experts",
     "Fisher",
     "HigherCriticism",
     "Largest",

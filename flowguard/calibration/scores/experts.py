@@ -1,0 +1,104 @@
+"""The score of several experts: how deep in the tail of ordinary records each of them finds a record, added up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowguard.calibration.parts import Parts
+from flowguard.calibration.scores.mixed import Mixed
+from flowguard.calibration.scores.score import Score
+from flowguard.calibration.tail import TailRank, tails_from_state, tails_to_state
+from flowguard.errors import CalibrationError
+
+Array = NDArray[np.float64]
+
+_HELD = 1e300
+_STRAIGHT = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Experts(Score):
+    """Sum over the experts of -log(tail rank of the expert's own score), Fisher's way of combining p-values.
+
+    The own score of a flow or kernel density is the mixed one; of the columns by themselves, the last expert, it is
+    the largest share: the term of the strangest column less that column's mean over the reference records. Experts
+    err in different places, and their likelihoods are on scales of their own: in a sum of these the one with the widest
+    spread would decide alone. Ranks compare, and a record that several find odd is odder than one that a single one
+    does. Beyond the reference the ranks go on falling (`Reference`), so that extremes never tie. The first kernel
+    density counts twice: it alone sees distances on the straight scale of the numbers.
+
+    Source: Fisher 1932, section 21.1, with the weights of Good 1955; the ranks are dependent, so the sum is no p-value
+    by itself and is only ranked by.
+
+    >>> rng = np.random.default_rng(0)
+    >>> log_density = rng.normal(size=(200, 2))
+    >>> parts = Parts(
+    ...     np.zeros(200),
+    ...     log_density[:, 0],
+    ...     np.full(200, "1"),
+    ...     expert_mass=np.zeros((200, 2)),
+    ...     expert_density=log_density,
+    ...     alone=log_density[:, 1:],
+    ... )
+    >>> score = Experts.fit(parts).score(parts)
+    >>> bool(score[log_density.sum(axis=1).argmin()] > np.median(score))
+    True
+    """
+
+    inner: tuple[TailRank, ...]
+    outer: tuple[TailRank, ...]
+    usual: Array
+
+    name: ClassVar[str] = "experts"
+
+    @classmethod
+    def fit(cls, parts: Parts) -> Experts:
+        _, density, alone = _given(parts)
+        inner = tuple(TailRank.fit(density[:, e], parts.pattern) for e in range(density.shape[1] - 1))
+        usual = alone.mean(axis=0) if len(alone) else np.zeros(alone.shape[1])
+        own = _own(parts, inner, usual)
+        return cls(inner, tuple(TailRank.fit(-one, _ones(one)) for one in own.T), usual)
+
+    def score(self, parts: Parts) -> Array:
+        own = _own(parts, self.inner, self.usual)
+        ranks = [-tail.log_rank(-one, _ones(one)) for tail, one in zip(self.outer, own.T, strict=True)]
+        weight = np.ones(len(ranks))
+        weight[1 : 2 if len(ranks) > 2 else 1] = _STRAIGHT
+        return np.minimum(weight @ np.stack(ranks), _HELD)
+
+    def to_state(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        state, arrays = tails_to_state((*self.inner, *self.outer))
+        return {**state, "experts": len(self.outer)}, {**arrays, "usual": self.usual}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], arrays: Mapping[str, Array]) -> Experts:
+        rest = {name: array for name, array in arrays.items() if name != "usual"}
+        tails = tails_from_state({name: value for name, value in state.items() if name != "experts"}, rest)
+        inner = len(tails) - int(state["experts"])
+        return cls(tails[:inner], tails[inner:], arrays["usual"])
+
+
+def _own(parts: Parts, inner: tuple[TailRank, ...], usual: Array) -> Array:
+    """Each expert's own score, (n, experts), higher = stranger."""
+    mass, density, alone = _given(parts)
+    found = [Mixed(tail).score(Parts(mass[:, e], density[:, e], parts.pattern)) for e, tail in enumerate(inner)]
+    shares = np.clip(usual - alone, -_HELD, _HELD)
+    return np.stack([*found, shares.max(axis=1)], axis=1) if len(alone) else np.zeros((0, len(inner) + 1))
+
+
+def _given(parts: Parts) -> tuple[Array, Array, Array]:
+    if parts.expert_mass is None or parts.expert_density is None or parts.alone is None:
+        raise CalibrationError(
+            "`score: experts` adds up what several experts say, and this version has a single density. "
+            "Set `model.kernel` to a number of records, such as 2000, or use another score."
+        )
+    return parts.expert_mass, parts.expert_density, parts.alone
+
+
+def _ones(values: Array) -> NDArray[np.str_]:
+    return np.full(len(values), "1")
