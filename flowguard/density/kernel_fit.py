@@ -13,7 +13,7 @@ from flowguard.density.inputs import Inputs
 from flowguard.density.kernel import KernelDensity, Scale
 
 QUERIES = 1000
-"""Centres that are left out in turn, at most."""
+"""Centres that are left out in turn, at most; a quarter of them while widths are chosen."""
 
 _WIDTHS = tuple(0.01 * 2 ** (step / 2) for step in range(16))
 _LEAKS = (0.003, 0.01, 0.03, 0.1, 0.3, 0.8)
@@ -34,60 +34,70 @@ def fit_kernel(
 
     Width, leak and width of the context are those of the largest likelihood of records each left out of the centres
     (Habbema, Hermans, van den Broek 1974; Duin 1976), chosen one after another on a fixed grid; a second width, four
-    times as wide, carries the tails, and the weights of both are found by EM on the same likelihood. At most 1,000
-    records are left out in turn. Numbers that repeat should be spread over their step first, or the width collapses.
+    times as wide, carries the tails, and the weights of both are found by EM on the same likelihood. Numbers that
+    repeat should be spread over their step first, or the width collapses.
 
     Errors: ValueError for fewer than two records.
     """
-    centres = len(inputs)
-    kernel = KernelDensity(
-        columns,
-        centres=centres,
-        numeric=inputs.context.shape[1],
-        cardinalities=cardinalities,
-        scale=scale,
-        widths=2,
-    )
     inputs = inputs.to(torch.float32).to(torch.float64)  # what is stored has float32's digits
-    kernel = kernel.double().eval()
-    kernel.codes.copy_(inputs.codes)
-    kernel.context.copy_(inputs.context)
-    kernel.levels.copy_(inputs.levels)
-    kernel.values.copy_(kernel.values_of(inputs))
-    places = torch.randperm(centres, generator=torch.Generator().manual_seed(seed))[:QUERIES]
 
-    def left_out() -> float:
-        return float(kernel.log_prob(inputs.take(places), leave_out=places).mean())
+    def with_widths(count: int) -> KernelDensity:
+        kernel = KernelDensity(
+            columns,
+            centres=len(inputs),
+            numeric=inputs.context.shape[1],
+            cardinalities=cardinalities,
+            scale=scale,
+            widths=count,
+        )
+        kernel = kernel.double().eval()
+        kernel.codes.copy_(inputs.codes)
+        kernel.context.copy_(inputs.context)
+        kernel.levels.copy_(inputs.levels)
+        kernel.values.copy_(kernel.values_of(inputs))
+        return kernel
 
-    def best(grid: Sequence[float], *buffers: Tensor, times: Sequence[float] = (1.0,)) -> None:
-        tried = {}
-        for value in grid:
-            for buffer, factor in zip(buffers, times, strict=True):
-                buffer.fill_(value * factor)
-            tried[value] = left_out()
-        value = max(tried, key=lambda one: tried[one])
-        for buffer, factor in zip(buffers, times, strict=True):
-            buffer.fill_(value * factor)
-
+    places = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed))[:QUERIES]
     with torch.no_grad():
-        # One width while it is chosen.
-        kernel.leak.fill_(0.1)
-        kernel.context_width.fill_(0.4)
-        for _ in range(2):
-            if kernel.valued:
-                best(_WIDTHS, kernel.width)
-            if any(len(column.live) > 1 for column in columns) or kernel.levels.shape[1]:
-                best(_LEAKS, kernel.leak)
-            if kernel.context.shape[1]:
-                best(_CONTEXT_WIDTHS, kernel.context_width)
-        kernel.width[1] = kernel.width[0] * _WIDER
-        kernel.leak[1] = min(float(kernel.leak[0]) * _LEAKIER, 0.9)
+        single, kernel = with_widths(1), with_widths(2)
+        _choose(single, inputs, places[: QUERIES // 4])
+        kernel.context_width.copy_(single.context_width)
+        kernel.width.copy_(torch.cat((single.width, single.width * _WIDER)))
+        kernel.leak.copy_(torch.cat((single.leak, (single.leak * _LEAKIER).clamp(max=0.9))))
         _weigh(kernel, inputs, places)
-        # Everything that is stored is float32, so that a version reads the same from its bundle.
         for name, buffer in kernel.named_buffers():
             if buffer.is_floating_point() and name in kernel.state_dict():
                 buffer.copy_(buffer.float().double())
     return kernel
+
+
+def _choose(kernel: KernelDensity, inputs: Inputs, places: Tensor) -> None:
+    """Set the one width and leak of `kernel`, and the width of its context, one after another, twice."""
+    left_out = inputs.take(places)
+
+    def best(buffer: Tensor, grid: Sequence[float]) -> None:
+        tried = {}
+        for value in grid:
+            buffer.fill_(value)
+            tried[value] = float(kernel.log_prob(left_out, leave_out=places).mean())
+        buffer.fill_(max(tried, key=lambda value: tried[value]))
+
+    kernel.leak.fill_(0.1)
+    kernel.context_width.fill_(0.4)
+    coded = any(len(column.live) > 1 for column in kernel.columns) or kernel.levels.shape[1] > 0
+    settings = [
+        (kernel.width, _WIDTHS, bool(kernel.valued)),
+        (kernel.leak, _LEAKS, coded),
+        (kernel.context_width, _CONTEXT_WIDTHS, kernel.context.shape[1] > 0),
+    ]
+    settings = [one for one in settings if one[2]]
+    for buffer, grid, _ in settings:
+        best(buffer, grid)
+    if len(settings) > 1:
+        # What was chosen first did not know the others: once more, beside what it was.
+        for buffer, grid, _ in settings:
+            here = min(range(len(grid)), key=lambda place: abs(grid[place] - float(buffer)))
+            best(buffer, grid[max(here - 1, 0) : here + 2])
 
 
 def _weigh(kernel: KernelDensity, inputs: Inputs, places: Tensor) -> None:
