@@ -53,10 +53,13 @@ class Reference:
         distinct, counts = np.unique(self.points, return_counts=True)
         return distinct, np.log(np.cumsum(counts) / (len(self.points) + 1))
 
-    def log_rank(self, log_density: Array) -> Array:
+    def log_rank(self, log_density: Array, *, eased: bool = False) -> Array:
         """log of the share of records with a density this low: strictly increasing in density, at most 0.
 
-        Linear in log-density between reference points, exponential tails beyond the least and the greatest.
+        Linear in log-density between reference points, exponential tails beyond the least and the greatest. `eased`:
+        below the least, a tail like a power instead, whose logarithm falls with the logarithm of the excess. Nothing
+        supports a rank so far out; where ranks are added to other evidence, that of one narrow column would outweigh
+        all the rest.
         """
         value = np.asarray(log_density, dtype=np.float64)
         points, logs = self._steps
@@ -68,7 +71,8 @@ class Reference:
         # Rounding must not carry a rank past that of the next point.
         rank = np.minimum(logs[k] + np.clip(share, 0.0, 1.0) * (logs[after] - logs[k]), logs[after])
         low, high = value < points[0], value > points[-1]
-        rank[low] = logs[0] + (value[low] - points[0]) / self.scale
+        beyond = (points[0] - value[low]) / self.scale
+        rank[low] = logs[0] - (np.log1p(beyond) if eased else beyond)
         left = -math.expm1(float(logs[-1]))
         rank[high] = np.maximum(logs[-1], np.log1p(-left * np.exp((points[-1] - value[high]) / self.scale)))
         return rank
@@ -109,8 +113,11 @@ class TailRank:
             pooled = Reference.fit(rest[rare] if rare.sum() >= FEWEST else rest[live[places]])
         return cls(references, pooled, offsets)
 
-    def log_rank(self, log_density: Array, pattern: NDArray[np.str_]) -> Array:
-        """log tail rank (n,), at most 0; strictly increasing in density where anything is continuous."""
+    def log_rank(self, log_density: Array, pattern: NDArray[np.str_], *, eased: bool = False) -> Array:
+        """log tail rank (n,), at most 0; strictly increasing in density where anything is continuous.
+
+        `eased` as in `Reference.log_rank`.
+        """
         log_density = np.asarray(log_density, dtype=np.float64)
         rank = np.zeros(len(log_density))
         names, places = np.unique(pattern, return_inverse=True)
@@ -120,12 +127,12 @@ class TailRank:
             rows = places == i
             own = self.references.get(name)
             if own is not None:
-                rank[rows] = own.log_rank(log_density[rows])
+                rank[rows] = own.log_rank(log_density[rows], eased=eased)
                 continue
             rest = log_density[rows] - float(_digits(names[i : i + 1])[0] @ self.offsets)
             # No continuous record was ever seen: a rank that rises with density, on the scale of densities
             # themselves.
-            rank[rows] = self.pooled.log_rank(rest) if self.pooled else -np.logaddexp(0.0, -rest)
+            rank[rows] = self.pooled.log_rank(rest, eased=eased) if self.pooled else -np.logaddexp(0.0, -rest)
         return rank
 
     def to_state(self) -> tuple[dict[str, Any], dict[str, Array]]:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowguard.calibration.parts import Parts
-from flowguard.calibration.scores.mixed import Mixed
 from flowguard.calibration.scores.score import Score
 from flowguard.calibration.tail import TailRank, tails_from_state, tails_to_state
 from flowguard.errors import CalibrationError
@@ -29,8 +28,9 @@ class Experts(Score):
     the largest share: the term of the strangest column less that column's mean over the reference records. Experts
     err in different places, and their likelihoods are on scales of their own: in a sum of these the one with the widest
     spread would decide alone. Ranks compare, and a record that several find odd is odder than one that a single one
-    does. Beyond the reference the ranks go on falling (`Reference`), so that extremes never tie. The first kernel
-    density counts twice: it alone sees distances on the straight scale of the numbers.
+    does. Beyond the reference the ranks go on falling, but slowly (`eased` in `Reference`), so that extremes never tie
+    and none outweighs all other evidence. The first kernel density counts twice: it alone sees distances on the
+    straight scale of the numbers.
 
     Source: Fisher 1932, section 21.1, with the weights of Good 1955; the ranks are dependent, so the sum is no p-value
     by itself and is only ranked by.
@@ -66,10 +66,11 @@ class Experts(Score):
 
     def score(self, parts: Parts) -> Array:
         own = _own(parts, self.inner, self.usual)
-        ranks = [-tail.log_rank(-one, _ones(one)) for tail, one in zip(self.outer, own.T, strict=True)]
-        weight = np.ones(len(ranks))
-        weight[1 : 2 if len(ranks) > 2 else 1] = _STRAIGHT
-        return np.minimum(weight @ np.stack(ranks), _HELD)
+        total = np.zeros(len(parts))
+        for e, (tail, one) in enumerate(zip(self.outer, own.T, strict=True)):
+            # Added one after another: a product of matrices may sum a record's terms by its place among the others.
+            total += (_STRAIGHT if 0 < e == len(self.outer) - 3 else 1.0) * -tail.log_rank(-one, _ones(one), eased=True)
+        return np.minimum(total, _HELD)
 
     def to_state(self) -> tuple[dict[str, Any], dict[str, Array]]:
         state, arrays = tails_to_state((*self.inner, *self.outer))
@@ -86,7 +87,8 @@ class Experts(Score):
 def _own(parts: Parts, inner: tuple[TailRank, ...], usual: Array) -> Array:
     """Each expert's own score, (n, experts), higher = stranger."""
     mass, density, alone = _given(parts)
-    found = [Mixed(tail).score(Parts(mass[:, e], density[:, e], parts.pattern)) for e, tail in enumerate(inner)]
+    ranks = [tail.log_rank(density[:, e], parts.pattern, eased=True) for e, tail in enumerate(inner)]
+    found = [-mass[:, e] - rank for e, rank in enumerate(ranks)]
     shares = np.clip(usual - alone, -_HELD, _HELD)
     return np.stack([*found, shares.max(axis=1)], axis=1) if len(alone) else np.zeros((0, len(inner) + 1))
 
