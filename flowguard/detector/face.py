@@ -20,6 +20,7 @@ from flowguard.calibration.scores import by_name
 from flowguard.detector.detector import Detector, Engine
 from flowguard.detector.fit import Columns, ScoreName, calibrate, fit, hold
 from flowguard.detector.frame import frame_of, kinds_of, names_of
+from flowguard.detector.sampling import context_batch, sample, seeded
 from flowguard.detector.storage import load, save
 from flowguard.encoding import ContextSettings, FeatureSettings
 from flowguard.errors import CalibrationError, InputError
@@ -231,6 +232,12 @@ class FlowDetector(OutlierMixin, BaseEstimator):
         ]
         names = ["row", "rank", "column", "share", "observed", "low", "high", "words"]
         return pd.DataFrame(lines, columns=names)
+
+    def sample(self, n: int, *, context: Any = None, random_state: Any = None) -> pd.DataFrame:
+        """n records drawn from the density, in the units of X; `context`: a table with a row for each, where needed."""
+        check_is_fitted(self)
+        generator = seeded(check_random_state(random_state))
+        return sample(self.detector_, n, batch=context_batch(self.detector_, context), generator=generator)
 
     # -- bundles -----------------------------------------------------------------------------------------------------
 
