@@ -9,12 +9,11 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from flowguard.density.bumps import CodeBump, Marks, log_lattice_sum
 from flowguard.density.column import VALUE, Column
+from flowguard.density.distance import log_sums, product, square_distance
 from flowguard.density.inputs import Inputs
-from flowguard.density.masked import ALIGNED
 
 Scale = Literal["line", "front"]
 
@@ -163,14 +162,18 @@ class KernelDensity(nn.Module):
         """log K of the codes, of all features or of one: of the record alone `(s, n)`, and by centre `(s, n, N)`."""
         return self.code_bump(inputs.codes, self._marks("codes", only), self.leak)
 
-    def value_parts(self, values: Tensor, present: Tensor, places: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-        """log K of the values of some numbers and integers, of the record alone `(s, n)` and by centre `(s, n, N)`.
+    def value_parts(
+        self, values: Tensor, present: Tensor, places: Sequence[int]
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """log K of the values of some numbers and integers: of the record alone `(s, n)`, and by centre.
 
-        Values that are not `present` `(n, m + j)` add nothing. Distances come from products of matrices, of the same
-        shape whatever the records hold, so that a record's bits are its own.
+        By centre it is -distance / (2 width^2) of a squared distance `(n, N)`, and what centres without a value add
+        `(s, n, N)`; None where there is nothing of it. Values that are not `present` `(n, m + j)` add nothing.
+        Distances come from products of matrices, of the same shape whatever the records hold, so that a record's bits
+        are its own.
         """
         if not places:
-            return values.new_zeros(len(self.width), len(values)), None
+            return values.new_zeros(len(self.width), len(values)), None, None
         x, mask = values[:, places], present[:, places].to(values.dtype)
         centres, has = self._centre_values(places)
         narrow = 1 / (2 * self.width**2)
@@ -179,7 +182,7 @@ class KernelDensity(nn.Module):
         if bool((mask == 0).any()):
             # Where the record has no value its centre's counts for nothing; elsewhere 0 is taken off.
             distance = distance - product(1 - mask, centres**2)
-        by_centre = -distance.clamp(min=0) * narrow[:, None, None]
+        distance, extra = distance.clamp_(min=0), None
         gaps = torch.nonzero(has.amin(0) == 0).squeeze(-1).tolist()
         if gaps:
             astray = self._astray(values)[:, places][:, gaps]
@@ -187,8 +190,8 @@ class KernelDensity(nn.Module):
                 mask[:, gaps] * (astray + log_norm[s, gaps] + x[:, gaps] ** 2 * narrow[s])
                 for s in range(len(self.width))
             ]
-            by_centre = by_centre + torch.stack([product(each, 1 - has[:, gaps]) for each in back])
-        return -(log_norm @ mask.T), by_centre
+            extra = torch.stack([product(each, 1 - has[:, gaps]) for each in back])
+        return -(log_norm @ mask.T), distance, extra
 
     def _centre_values(self, places: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Values of the centres `(N, places)`, 0 where there is none, and 1.0 where there is one."""
@@ -229,12 +232,21 @@ class KernelDensity(nn.Module):
 
     # -- their sums --------------------------------------------------------------------------------------------------
 
-    def _sum(self, alone: Tensor, by_centre: Tensor | None) -> Tensor:
+    def _sum(self, alone: Tensor, by_centre: Tensor | None, distance: Tensor | None = None) -> Tensor:
         """log of the sum over widths and centres of their weights times the bumps, `(n,)`."""
         each = alone + self.log_weight[:, None]
         if by_centre is not None:
-            each = each + torch.logsumexp(by_centre, -1) - math.log(self.centres)
+            joined = by_centre if distance is None else by_centre + self._spread(distance)
+            each = each + torch.logsumexp(joined, -1) - math.log(self.centres)
+        elif distance is not None:
+            each = each + log_sums(distance, self.width) - math.log(self.centres)
         return torch.logsumexp(each, 0)
+
+    def _joined(self, by_centre: Tensor | None, distance: Tensor | None) -> Tensor | None:
+        return by_centre if distance is None else _plus(by_centre, self._spread(distance))
+
+    def _spread(self, distance: Tensor) -> Tensor:
+        return -distance / (2 * self.width[:, None, None] ** 2)
 
     def totals(self, inputs: Inputs, *, leave_out: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """log P(discrete part | context) and log p(values | discrete part, context) on this scale, `(n,)` each."""
@@ -243,11 +255,11 @@ class KernelDensity(nn.Module):
         given = self.given(inputs, leave_out)
         start = self._sum(values.new_zeros(len(self.width), len(values)), given)
         alone, by_centre = self.code_parts(inputs)
-        own, part = self.value_parts(values, present, range(m, len(self.valued)))
-        alone, by_centre = alone + own, _plus(_plus(given, by_centre), part)
+        own, distance, extra = self.value_parts(values, present, range(m, len(self.valued)))
+        alone, by_centre = alone + own, self._joined(_plus(_plus(given, by_centre), extra), distance)
         discrete = self._sum(alone, by_centre)
-        own, part = self.value_parts(values, present, range(m))
-        whole = self._sum(alone + own, _plus(by_centre, part))
+        own, distance, extra = self.value_parts(values, present, range(m))
+        whole = self._sum(alone + own, _plus(by_centre, extra), distance)
         return discrete - start, whole - discrete
 
     def log_prob(self, inputs: Inputs, *, leave_out: Tensor | None = None) -> Tensor:
@@ -273,14 +285,14 @@ class KernelDensity(nn.Module):
             own, part = self.code_parts(inputs, only=i)
             alone, by_centre = alone + own, _plus(by_centre, part)
             if i in self.integers:
-                own, part = self.value_parts(values, present, [self.valued.index(i)])
-                alone, by_centre = alone + own, _plus(by_centre, part)
+                own, distance, extra = self.value_parts(values, present, [self.valued.index(i)])
+                alone, by_centre = alone + own, self._joined(_plus(by_centre, extra), distance)
             after = self._sum(alone, by_centre)
             mass[:, i], before = after - before, after
         stretch = self._stretch(inputs)
         for place, i in enumerate(self.numbers):
-            own, part = self.value_parts(values, present, [place])
-            alone, by_centre = alone + own, _plus(by_centre, part)
+            own, distance, extra = self.value_parts(values, present, [place])
+            alone, by_centre = alone + own, self._joined(_plus(by_centre, extra), distance)
             after = self._sum(alone, by_centre)
             density[:, i], before = after - before + stretch[:, place], after
         return KernelTerms(mass.sum(-1), density.sum(-1), mass, density)
@@ -297,14 +309,3 @@ def _plus(a: Tensor | None, b: Tensor | None) -> Tensor | None:
     if a is None or b is None:
         return b if a is None else a
     return a + b
-
-
-def product(a: Tensor, b: Tensor) -> Tensor:
-    """a @ b.T with the inputs filled up to a multiple of `ALIGNED`, `(n, k)` by `(N, k)` -> `(n, N)`."""
-    short = -a.shape[-1] % ALIGNED
-    return functional.linear(functional.pad(a, (0, short)), functional.pad(b, (0, short)))
-
-
-def square_distance(a: Tensor, b: Tensor) -> Tensor:
-    """Squared Euclidean distances `(n, N)` of the rows of a `(n, k)` and b `(N, k)`."""
-    return (a * a).sum(-1, keepdim=True) + (b * b).sum(-1) - 2 * product(a, b)
