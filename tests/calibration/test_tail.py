@@ -133,3 +133,57 @@ def test_the_state_gives_back_the_same_bits(pattern: list[str] | None) -> None:
     for name in [*np.unique(names), "1" * len(str(names[0]))]:
         column = np.full(500, name)
         assert tail.log_rank(tried, column).tobytes() == again.log_rank(tried, column).tobytes()
+
+
+def test_eased_ranks_are_the_others_down_to_the_least_point_and_logarithmic_below_it() -> None:
+    reference = Reference.fit(np.random.default_rng(0).normal(size=500))
+    least = reference.points[0]
+    within = np.concatenate([reference.points, np.linspace(least, reference.points[-1] + 5, 1001)])
+    assert reference.log_rank(within, eased=True).tobytes() == reference.log_rank(within).tobytes()
+    beyond = np.array([1e-6, 0.5, 1.0, 30.0, 1e6, 1e12, 1e100, 1e290])
+    eased = reference.log_rank(least - beyond * reference.scale, eased=True)
+    # As the reference sees it: far from 0 the least point itself is lost to rounding.
+    excess = (least - (least - beyond * reference.scale)) / reference.scale
+    assert eased == pytest.approx(math.log(1 / 501) - np.log1p(excess))
+    assert (np.diff(eased) < 0).all()
+    assert eased[-1] > -700, "a power of the excess, where the others leave every measure"
+    plain = reference.log_rank(least - beyond * reference.scale)
+    assert (eased > plain).all()
+    # Near the least point they fall at the same rate.
+    assert eased[0] == pytest.approx(plain[0], abs=1e-11)
+
+
+@given(
+    st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=80),
+    st.lists(st.floats(-1e9, 1e9), min_size=2, max_size=30),
+)
+@settings(max_examples=100)
+def test_eased_ranks_rise_with_density_and_stay_in_range(points: list[float], values: list[float]) -> None:
+    reference = Reference.fit(np.array(points))
+    value = np.sort(values)
+    ranks = reference.log_rank(value, eased=True)
+    assert np.isfinite(ranks).all()
+    assert (ranks <= 0).all()
+    assert (np.diff(ranks) >= 0).all()
+    low = value < min(points)
+    assert (np.diff(ranks[low])[np.diff(value[low]) > 1e-3 * (1 + np.abs(value[low][:-1]))] > 0).all()
+
+
+@pytest.mark.parametrize("points", [np.zeros(200), np.array([5.0]), np.full(100, -3.0) + 1e-14 * np.arange(100)])
+def test_eased_extremes_never_tie_whatever_the_reference(points: np.ndarray) -> None:
+    ranks = Reference.fit(points).log_rank(np.array([-1e300, -1e150, -1e12, -1e6, -1e3, -100.0]), eased=True)
+    assert np.isfinite(ranks).all()
+    assert (np.diff(ranks) > 0).all()
+
+
+def test_eased_ranks_by_pattern_are_eased_in_every_reference() -> None:
+    density, pattern = mixed()
+    tail = TailRank.fit(density, pattern)
+    tried = np.array([-1e6, -1e3, -50.0])
+    for name in ("111", "110", "001", "101"):
+        column = np.array([name] * 3)
+        eased, plain = tail.log_rank(tried, column, eased=True), tail.log_rank(tried, column)
+        assert (np.diff(eased) > 0).all()
+        assert (eased > plain).all()
+        assert eased[0] > -40
+    assert tail.log_rank(tried, np.array(["000"] * 3), eased=True).tolist() == [0.0, 0.0, 0.0]
