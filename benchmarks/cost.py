@@ -94,9 +94,8 @@ def main() -> None:
         began = time.perf_counter()
         fitted = FlowDetector(random_state=0, threads=args.threads).fit(large)
         seconds = time.perf_counter() - began
-    console.print(
-        f"\nFit of {args.rows:,} x {args.columns} with {args.threads} thread(s): {seconds:.0f} s, {fitted.n_iter_} epochs"
-    )
+    told = f"{seconds:.0f} s, {fitted.n_iter_} epochs"
+    console.print(f"\nFit of {args.rows:,} x {args.columns} with {args.threads} thread(s): {told}")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@
 Trains on a random half of the normal rows, tests on the other half and on every anomaly; no label is seen in training,
 and every detector has one configuration for all tables. flowguard gets the rows as they are in the file, the others
 features standardised on the training half. Fit and scoring of one table are a process of their own, on one thread,
-ended after `--limit` seconds; means are over the tables on which every detector has a figure. AUROC, average precision
-and gaps are percent.
+ended after `--limit` seconds; means are over all tables but those of a detector that failed on some, marked with *,
+which are over the tables it has a figure for. AUROC, average precision and gaps are percent.
 
 Results are kept in `--results`, one file each, and a run that was ended goes on where it was. A result of other
 settings, data or code (of flowguard the source counts, of the others the version) is not used again, and what failed is
@@ -102,9 +102,16 @@ def _mean(each: Sequence[Figures | None]) -> Figures | None:
 
 
 def compared(found: dict[str, dict[str, Figures | None]]) -> list[str]:
-    """The tables on which every line has a figure; a line that has none at all does not count."""
-    some = {line for lines in found.values() for line, one in lines.items() if one is not None}
-    return [table for table, lines in found.items() if some and all(lines[line] is not None for line in some)]
+    """The tables that are compared: those on which every line has a figure that has one on most of them.
+
+    A line that fails on more than every tenth table would take too many from the others: it is compared on its own.
+    """
+    most = [line for line in next(iter(found.values()), {}) if _missed(found, line) <= len(found) / 10]
+    return [table for table, lines in found.items() if most and all(lines[line] is not None for line in most)]
+
+
+def _missed(found: dict[str, dict[str, Figures | None]], line: str) -> int:
+    return sum(lines[line] is None for lines in found.values())
 
 
 def gaps(found: dict[str, dict[str, Figures | None]], line: str) -> dict[str, float]:
@@ -159,14 +166,15 @@ def summary(found: dict[str, dict[str, Figures | None]], title: str) -> Table:
     """One line per detector, best mean AUROC first."""
     same = compared(found)
     none = [line for line in next(iter(found.values())) if all(lines[line] is None for lines in found.values())]
-    caption = f"Means, wins and rates are over the {len(same)} of {len(found)} tables on which all have a figure"
-    caption += f", but for {', '.join(none)}: no figure at all." if none else "."
+    caption = f"Means, wins and rates are over {len(same)} of {len(found)} tables"
+    caption += f"; {', '.join(none)}: no figure at all." if none else "."
     made = Table(title=title, caption=caption, title_justify="left", caption_justify="left", box=None, padding=(0, 1))
     made.add_column("detector", no_wrap=True)
     for name in ("AUROC", "average precision", "tables won", "fit seconds", "rows/s scored", "figures on"):
         made.add_column(name, justify="right")
     made.add_column("worst gap to the median peer", no_wrap=True)
-    entries = []
+    entries: list[tuple[float, list[str]]] = []
+    caption_of_some = False
     for line in next(iter(found.values())):
         count = sum(lines[line] is not None for lines in found.values())
         each = [one for table in same if (one := found[table][line]) is not None]
@@ -182,10 +190,14 @@ def summary(found: dict[str, dict[str, Figures | None]], title: str) -> Table:
             )
             rate = sum(one.tested for one in each) / sum(one.score_seconds for one in each)
             wins = str(won(found, same, line))
-            figures = [f"{100 * auroc:.2f}", f"{100 * precision:.2f}", wins, f"{fit:.2f}", f"{rate:,.0f}"]
+            mark = "" if len(each) == len(same) else "*"
+            caption_of_some |= bool(mark)
+            figures = [f"{100 * auroc:.2f}{mark}", f"{100 * precision:.2f}{mark}", wins, f"{fit:.2f}", f"{rate:,.0f}"]
         entries.append((auroc, [line, *figures, f"{count}/{len(found)}", gap]))
     for _, cells in sorted(entries, key=lambda entry: -entry[0]):
         made.add_row(*cells)
+    if caption_of_some:
+        made.caption = f"{caption} * over fewer of them: it failed on the others, and its mean compares with none."
     return made
 
 
