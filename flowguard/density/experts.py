@@ -86,8 +86,9 @@ class Experts(nn.Module):
         log_mass = torch.stack([flow[0], *(one.log_mass for one in found), alone_mass.sum(-1)], -1)
         log_density = torch.stack([flow[1], *(one.log_density for one in found), alone_density.sum(-1)], -1)
         told = ExpertTerms(log_mass, log_density, flow[2], flow[3], alone_mass, alone_density)
-        mass = torch.logsumexp(log_mass + self.log_weight, -1)
-        weighed = log_mass + log_density + self.log_weight
+        log_weight = torch.log_softmax(self.log_weight, -1)  # stored in float32, they sum to 1 only nearly
+        mass = torch.logsumexp(log_mass + log_weight, -1)
+        weighed = log_mass + log_density + log_weight
         density = torch.logsumexp(weighed, -1) - mass
         if not by_column or flow[3] is None:
             return (mass, density, torch.zeros_like(alone_mass), None), told
@@ -100,6 +101,8 @@ class Experts(nn.Module):
         """Set the weights from held-out log-likelihoods `(n, E)` by EM; none falls below `least`."""
         weight = torch.full((log_each.shape[1],), 1 / log_each.shape[1], dtype=torch.float64)
         for _ in range(rounds):
-            weight = torch.softmax(log_each.double() + weight.log(), 1).mean(0).clamp(min=least)
-            weight = weight / weight.sum()
+            weight = torch.softmax(log_each.double() + weight.log(), 1).mean(0)
+            # What each has above the least is scaled, so that none falls below it once they sum to 1.
+            spare = (weight - least).clamp(min=0)
+            weight = least + (1 - len(weight) * least) * spare / spare.sum()
         self.log_weight.copy_(weight.log().float())

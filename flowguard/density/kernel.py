@@ -234,7 +234,7 @@ class KernelDensity(nn.Module):
 
     def _sum(self, alone: Tensor, by_centre: Tensor | None, distance: Tensor | None = None) -> Tensor:
         """log of the sum over widths and centres of their weights times the bumps, `(n,)`."""
-        each = alone + self.log_weight[:, None]
+        each = alone + torch.log_softmax(self.log_weight, 0)[:, None]
         if by_centre is not None:
             joined = by_centre if distance is None else by_centre + self._spread(distance)
             each = each + torch.logsumexp(joined, -1) - math.log(self.centres)

@@ -12,7 +12,7 @@ from flowguard.density.column import VALUE, Column
 from flowguard.density.inputs import Inputs
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
-_NARROW = 1e-3
+_NARROW = 1e-5
 
 
 class Marginal(nn.Module):

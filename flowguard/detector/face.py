@@ -125,7 +125,7 @@ class FlowDetector(OutlierMixin, BaseEstimator):
             lambda: training.to_batches(max_chunksize=_CHUNK),
             lambda: validation.to_batches(max_chunksize=_CHUNK),
             columns=columns,
-            architecture=self._architecture(),
+            architecture=self._architecture() | ({} if len(held) else {"kernel": 0}),
             settings=TrainingSettings(**{**(self.training or {}), "seed": seed}),
             engine=Engine(),
             device=choose_device(self.device),

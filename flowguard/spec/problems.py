@@ -47,7 +47,14 @@ def cross_problems(pipeline: Pipeline) -> Iterator[Problem]:
             f"found {name!r}, which is also a feature; expected columns that are context, key or unused: "
             "scores and reasons of a feature reveal its values",
         )
+    model = pipeline.model
     for name, entry in pipeline.columns.context.items():
+        if model.kernel and entry.kind != "category" and (entry.column or name) in source.redact:
+            yield Problem(
+                ("model", "kernel"),
+                f"found {model.kernel}, and the column {entry.column or name!r} of the context {name!r} is redacted; "
+                "expected 0, or no such entry: a model with a kernel holds records, and models go to MLflow",
+            )
         if entry.kind == "category" and (entry.column or name) in source.redact:
             yield Problem(
                 ("columns", "context", name),
@@ -55,7 +62,11 @@ def cross_problems(pipeline: Pipeline) -> Iterator[Problem]:
                 "such "
                 "entry: a model holds the levels of its categories, and models go to MLflow",
             )
-    model = pipeline.model
+    if pipeline.score == "experts" and not model.kernel:
+        yield Problem(
+            ("score",),
+            "found 'experts' with no `model.kernel`; expected a number there, such as 2000, or another score",
+        )
     permuted = model.family == "maf" and model.order != "single"
     if pipeline.score in _BY_COLUMN and (permuted or model.family in ("realnvp", "continuous")):
         found = f"{model.family} in {model.order} order" if permuted else model.family

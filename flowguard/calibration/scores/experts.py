@@ -11,25 +11,29 @@ from numpy.typing import NDArray
 
 from flowguard.calibration.parts import Parts
 from flowguard.calibration.scores.score import Score
-from flowguard.calibration.tail import TailRank, tails_from_state, tails_to_state
+from flowguard.calibration.tail import CONTINUOUS, TailRank, tails_from_state, tails_to_state
 from flowguard.errors import CalibrationError
 
 Array = NDArray[np.float64]
 
 _HELD = 1e300
 _STRAIGHT = 2.0
+_LINE = 1  # the place of the kernel density on the straight scale: after the flow
 
 
 @dataclass(frozen=True, eq=False)
 class Experts(Score):
     """Sum over the experts of -log(tail rank of the expert's own score), Fisher's way of combining p-values.
 
-    The own score of a flow or kernel density is the mixed one; of the columns by themselves, the last expert, it is
-    the largest share: the term of the strangest column less that column's mean over the reference records. Experts
-    err in different places, and their likelihoods are on scales of their own: in a sum of these the one with the widest
-    spread would decide alone. Ranks compare, and a record that several find odd is odder than one that a single one
-    does. Beyond the reference the ranks go on falling, but slowly (`eased` in `Reference`), so that extremes never tie
-    and none outweighs all other evidence. The first kernel density counts twice: it alone sees distances on the
+    A flow or kernel density is read twice, with half the weight each: as -log likelihood, and as the mixed score, which
+    keeps probability and density apart. The first is drowned by densities that vary a lot, the second by probabilities
+    that do, and neither can be told beforehand. Of the columns by themselves, the last expert, the own score is the
+    largest share: the term of the strangest column less that column's mean over the reference records.
+
+    Experts err in different places, and their likelihoods are on scales of their own: in a sum of these the one with
+    the widest spread would decide alone. Ranks compare, and a record that several find odd is odder than one that a
+    single one does. Beyond the reference the ranks go on falling, but slowly (`eased` in `Reference`), so that extremes never
+    tie and none outweighs all other evidence. The first kernel density counts twice: it alone sees distances on the
     straight scale of the numbers.
 
     Source: Fisher 1932, section 21.1, with the weights of Good 1955; the ranks are dependent, so the sum is no p-value
@@ -60,37 +64,61 @@ class Experts(Score):
     def fit(cls, parts: Parts) -> Experts:
         _, density, alone = _given(parts)
         inner = tuple(TailRank.fit(density[:, e], parts.pattern) for e in range(density.shape[1] - 1))
-        usual = alone.mean(axis=0) if len(alone) else np.zeros(alone.shape[1])
+        usual = _usual(alone, _dense(parts))
         own = _own(parts, inner, usual)
         return cls(inner, tuple(TailRank.fit(-one, _ones(one)) for one in own.T), usual)
 
     def score(self, parts: Parts) -> Array:
         own = _own(parts, self.inner, self.usual)
+        weights = [0.5 * (_STRAIGHT if e == _LINE else 1.0) for e in range(len(self.inner)) for _ in range(2)] + [1.0]
         total = np.zeros(len(parts))
-        for e, (tail, one) in enumerate(zip(self.outer, own.T, strict=True)):
+        for weight, tail, one in zip(weights, self.outer, own.T, strict=True):
             # Added one after another: a product of matrices may sum a record's terms by its place among the others.
-            total += (_STRAIGHT if 0 < e == len(self.outer) - 3 else 1.0) * -tail.log_rank(-one, _ones(one), eased=True)
+            total += weight * -tail.log_rank(-one, _ones(one), eased=True)
         return np.minimum(total, _HELD)
 
     def to_state(self) -> tuple[dict[str, Any], dict[str, Array]]:
         state, arrays = tails_to_state((*self.inner, *self.outer))
-        return {**state, "experts": len(self.outer)}, {**arrays, "usual": self.usual}
+        return {**state, "inner": len(self.inner)}, {**arrays, "usual": self.usual}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], arrays: Mapping[str, Array]) -> Experts:
         rest = {name: array for name, array in arrays.items() if name != "usual"}
-        tails = tails_from_state({name: value for name, value in state.items() if name != "experts"}, rest)
-        inner = len(tails) - int(state["experts"])
+        tails, inner = tails_from_state(state, rest), int(state["inner"])
         return cls(tails[:inner], tails[inner:], arrays["usual"])
 
 
 def _own(parts: Parts, inner: tuple[TailRank, ...], usual: Array) -> Array:
-    """Each expert's own score, (n, experts), higher = stranger."""
+    """The own scores, higher = stranger: two of each expert but the last, then that one's, (n, how many)."""
     mass, density, alone = _given(parts)
-    ranks = [tail.log_rank(density[:, e], parts.pattern, eased=True) for e, tail in enumerate(inner)]
-    found = [-mass[:, e] - rank for e, rank in enumerate(ranks)]
-    shares = np.clip(usual - alone, -_HELD, _HELD)
-    return np.stack([*found, shares.max(axis=1)], axis=1) if len(alone) else np.zeros((0, len(inner) + 1))
+    found = []
+    for e, tail in enumerate(inner):
+        found.append(np.minimum(-mass[:, e] - density[:, e], _HELD))
+        found.append(-mass[:, e] - tail.log_rank(density[:, e], parts.pattern, eased=True))
+    shares = np.clip(np.where(_dense(parts), usual[1], usual[0]) - alone, -_HELD, _HELD)
+    found.append(shares.max(axis=1) if len(alone) else np.zeros(0))
+    return np.stack(found, axis=1)
+
+
+def _usual(alone: Array, dense: NDArray[np.bool_]) -> Array:
+    """What is taken off each column's term, (2, columns): where it has no density, and where it has.
+
+    Densities have units, which a mean over both would carry into the share of a missing value.
+    """
+    ever, n = dense.any(axis=0), max(len(alone), 1)
+    return np.stack(
+        [
+            np.where(ever, 0.0, alone.sum(axis=0) / n),
+            np.where(dense, alone, 0.0).sum(axis=0) / np.maximum(dense.sum(axis=0), 1),
+        ]
+    )
+
+
+def _dense(parts: Parts) -> NDArray[np.bool_]:
+    """Whether each column of each record has a density, (n, columns)."""
+    assert parts.alone is not None
+    shape = parts.alone.shape
+    return np.ascontiguousarray(parts.pattern.astype(f"U{shape[1]}")).view("U1").reshape(shape) == CONTINUOUS
 
 
 def _given(parts: Parts) -> tuple[Array, Array, Array]:
