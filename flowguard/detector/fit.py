@@ -16,6 +16,7 @@ from flowguard.density import RecordDensity
 from flowguard.detector.detector import Detector, Engine
 from flowguard.detector.evaluate import inputs_of, refusals, sealed_threads
 from flowguard.detector.expert_fit import add_experts
+from flowguard.detector.screen import Screen
 from flowguard.encoding import ContextSettings, Encoded, Encoder, FeatureSettings
 from flowguard.errors import CalibrationError
 from flowguard.explain import Baseline
@@ -62,6 +63,10 @@ def fit(
     `architecture` is passed on to `RecordDensity.build` (family, layers, ...). Values on a lattice, such as whole
     minutes, are spread over their step in training alone: a density must not learn spikes on the lattice. With `kernel`
     in it, so many training records become the centres of kernel densities beside the flow (`add_experts`).
+
+    With `settings.contamination`, the records that a `Screen` finds strangest are left out of both streams, so that the
+    density, its experts and early stopping never see them; `left_out` in the provenance is their share of the training
+    records. The encoder sees all of them, and so does the calibration: p-values are then conservative.
     """
     encoder = Encoder.fit(columns.features, columns.context, training(), seed=settings.seed)
     on_encoder(encoder)
@@ -76,6 +81,13 @@ def fit(
             "seed": settings.seed,
         }
     )
+    rows = encoder.rows
+    if settings.contamination:
+        known = density.discrete.columns
+        screen = Screen.fit(map(encoder.encode, training()), settings.contamination, columns=known, rows=rows)
+        training, validation = (_screened(part, encoder, screen) for part in (training, validation))
+        rows = sum(len(batch) for batch in training())
+        provenance = {**(provenance or {}), "left_out": 1 - rows / encoder.rows}
 
     def chunks(epoch: int) -> Iterator[Records]:
         dither = np.random.default_rng([settings.seed, epoch])
@@ -91,7 +103,7 @@ def fit(
             density,
             chunks,
             validation=held_out,
-            rows=encoder.rows,
+            rows=rows,
             settings=settings,
             device=device,
             checkpoint=checkpoint,
@@ -101,7 +113,7 @@ def fit(
         )
         density = density.to(torch.float64).eval()
         if centres:
-            add_experts(density, chunks(0), held_out(), centres=centres, rows=encoder.rows, seed=settings.seed)
+            add_experts(density, chunks(0), held_out(), centres=centres, rows=rows, seed=settings.seed)
     detector = Detector(
         encoder=encoder,
         density=density.to(getattr(torch, engine.dtype)).eval(),
@@ -197,6 +209,21 @@ def check_hold_out(detector: Detector, holdout: Held) -> RateCheck:
     assert calibration is not None
     p_value = calibration.p_value(calibration.score(holdout.parts))
     return calibration.check_rate(calibration.flag(p_value), holdout.unit)
+
+
+def _screened(part: Part, encoder: Encoder, screen: Screen) -> Part:
+    """The records that the screen keeps, the same ones in every pass; all of a part of which it keeps none.
+
+    They are encoded twice: the noise that training adds would let records at the limit come and go.
+    """
+
+    def keeps(batch: pa.RecordBatch) -> np.ndarray:
+        return screen.keep(encoder.encode(batch))
+
+    if not any(keeps(batch).any() for batch in part()):
+        # Of a handful of validation records, strange ones say more than none.
+        return part
+    return lambda: (batch.filter(pa.array(keeps(batch))) for batch in part())
 
 
 def _records(encoded: Encoded) -> Records:

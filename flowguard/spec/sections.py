@@ -109,7 +109,7 @@ class ModelSection(Section):
     clip: float = Field(default=5.0, gt=0)
     """Bound on the gradient's norm."""
     contamination: float = Field(default=0.0, ge=0, lt=0.5)
-    """Share of the training records that may not belong there: in every step those that fit worst are left out."""
+    """Share of the training records that may not belong there: twice as many, the strangest, are left out."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Everything random starts here."""
 

@@ -19,13 +19,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from flowguard.density import RecordDensity, RecordTerms
+from flowguard.density import RecordDensity
 from flowguard.errors import TrainingError
 from flowguard.training.average import Average, copied
 from flowguard.training.checkpoint import load_checkpoint, save_checkpoint
 from flowguard.training.settings import TrainingSettings
 from flowguard.training.stream import Records, shuffled_batches
-from flowguard.training.trimming import excesses, kept, usual_log_det
 from flowguard.training.validation import choose_level
 
 MASS_RATE = 5.0
@@ -110,7 +109,7 @@ def train(
     ]
     if not groups:
         # Columns of one value each: their probabilities are counted, and there is nothing to learn.
-        nll = choose_level(density, validation, device=device, contamination=settings.contamination)
+        nll = choose_level(density, validation, device=device)
         density.to("cpu").eval()
         return TrainingResult((), dict.fromkeys(nll, 0), sum(nll.values()), "nothing to learn", None)
     optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=plan.weight_decay)
@@ -157,8 +156,6 @@ def train(
                 schedule,
                 device=device,
                 clip=settings.clip,
-                # At first nothing is known, and everything fits badly: the first epoch leaves nothing out.
-                contamination=settings.contamination if number > 1 else 0.0,
                 on_step=on_step,
             )
         if seen == 0 or skipped * plan.batch_size > seen / 2:
@@ -167,7 +164,7 @@ def train(
                 "Try a smaller model.learning_rate, or model.transformer: affine."
             )
         with average.applied(density):
-            nll = choose_level(density, validation, device=device, contamination=settings.contamination)
+            nll = choose_level(density, validation, device=device)
             better = [name for name in parts if nll[name] < parts[name].nll]
             for name, part in density.parts().items():
                 if name in better:
@@ -223,7 +220,6 @@ def _one_epoch(
     *,
     device: torch.device,
     clip: float,
-    contamination: float,
     on_step: Callable[[int], None],
 ) -> tuple[float, int, int]:
     density.train()
@@ -233,37 +229,20 @@ def _one_epoch(
         records = records.to(device)
         terms = density(records.inputs)
         optimizer.zero_grad(set_to_none=True)
-        if contamination:
-            loss, nll = _trimmed(density, records, terms, contamination)
-        else:
-            each = -(terms.log_mass + terms.log_density)
-            loss, nll = each.mean(), each.detach().double() - records.log_det.double().sum(-1)
-        loss.backward()
+        each = -(terms.log_mass + terms.log_density)
+        each.mean().backward()
         # Each part by itself: a rough step of one must not hold the other back.
         norms = [nn.utils.clip_grad_norm_(group["params"], clip) for group in optimizer.param_groups]
         if all(bool(torch.isfinite(norm)) for norm in norms):
             optimizer.step()
             average.update(density)
-            total += nll.sum().cpu()
+            total += (each.detach().double() - records.log_det.double().sum(-1)).sum().cpu()
             seen += len(records)
         else:
             skipped += 1
         schedule.step()
         on_step(len(records))
     return (float(total) / seen if seen else math.nan), seen, skipped
-
-
-def _trimmed(
-    density: RecordDensity, records: Records, terms: RecordTerms, contamination: float
-) -> tuple[Tensor, Tensor]:
-    """The loss over the records that stay, each part by itself, and their mean in the table's units for each record."""
-    draw = float(torch.rand(()))
-    excess = excesses(density, records, terms, usual=usual_log_det(density, records))
-    stay = {part: kept(values, contamination, draw=draw) for part, values in excess.items()}
-    # Of what is left out nothing is differentiated.
-    loss = -terms.log_mass[stay["mass"]].mean() - terms.log_density[stay["density"]].mean()
-    nll = loss.detach().double() - records.log_det[stay["density"]].double().sum(-1).mean()
-    return loss, nll.expand(len(records))
 
 
 def _warm_up_then_cosine(total_steps: int, steps_per_epoch: int) -> Callable[[int], float]:

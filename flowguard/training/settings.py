@@ -11,8 +11,8 @@ from flowguard.density import Capacity, capacity
 class TrainingSettings:
     """How to train: `patience` counts epochs without a better validation likelihood, `clip` bounds the gradient.
 
-    `contamination`, from 0 to below 0.5, is the share of records that are taken not to belong: those that fit worst are
-    left out of every step after the first epoch and of the validation likelihood (trimmed likelihood, see `kept`).
+    `contamination`, from 0 to below 0.5, is the share of records that are taken not to belong. The loop does not look
+    at it: who makes the streams leaves twice that share out of them, see `flowguard.detector.screen`.
     What is None follows from the size of the table: `plan`.
 
     Errors: ValueError for another share.

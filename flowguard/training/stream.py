@@ -20,7 +20,7 @@ class Records:
     """Encoded records: what a density reads, and `log_det` (n, m), the encoder's log-determinant of each number.
 
     It is 0 where there is no continuous value and does not depend on the weights. It is kept to report likelihoods in
-    the table's own units, and to tell which records are rare there.
+    the table's own units.
     """
 
     inputs: Inputs

@@ -45,14 +45,7 @@ ENTROPY = sum(0.5 * math.log(2 * math.pi * math.e * s**2) for s in (0.5, 0.3))
 
 def run(density: RecordDensity, epochs: int = 6, checkpoint: Path | None = None, **options):  # type: ignore[no-untyped-def]
     patience = options.pop("patience", 6)
-    settings = TrainingSettings(
-        epochs=epochs,
-        batch_size=100,
-        learning_rate=0.01,
-        patience=patience,
-        seed=7,
-        contamination=options.pop("contamination", 0.0),
-    )
+    settings = TrainingSettings(epochs=epochs, batch_size=100, learning_rate=0.01, patience=patience, seed=7)
     chunks = options.pop("chunks", lambda epoch: iter([TRAINING]))
     return train(
         density,
@@ -87,10 +80,9 @@ def test_equal_seeds_give_equal_weights() -> None:
     assert same(weights(first), weights(second))
 
 
-@pytest.mark.parametrize("contamination", [0.0, 0.033])
-def test_a_run_that_was_killed_goes_on_to_the_same_bits(tmp_path: Path, contamination: float) -> None:
+def test_a_run_that_was_killed_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     whole, resumed = RecordDensity.build(CONFIG), RecordDensity.build(CONFIG)
-    run(whole, epochs=4, contamination=contamination)
+    run(whole, epochs=4)
     checkpoint = tmp_path / "checkpoint.pt"
 
     class Killed(Exception):
@@ -101,22 +93,18 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bits(tmp_path: Path, contamin
             raise Killed
 
     with pytest.raises(Killed):
-        run(resumed, epochs=4, checkpoint=checkpoint, run_key="a", on_epoch=kill, contamination=contamination)
+        run(resumed, epochs=4, checkpoint=checkpoint, run_key="a", on_epoch=kill)
     fresh = RecordDensity.build(CONFIG)
-    result = run(fresh, epochs=4, checkpoint=checkpoint, run_key="a", contamination=contamination)
+    result = run(fresh, epochs=4, checkpoint=checkpoint, run_key="a")
     assert result.resumed_at == 3
     assert [epoch.epoch for epoch in result.history] == [1, 2, 3, 4]
     assert same(weights(whole), weights(fresh))
 
 
-def test_the_first_epoch_leaves_no_record_out() -> None:
-    one, other = RecordDensity.build(CONFIG), RecordDensity.build(CONFIG)
-    run(one, epochs=1)
-    run(other, epochs=1, contamination=0.2)
-    assert same(weights(one), weights(other))
-    run(one, epochs=2)
-    run(other, epochs=2, contamination=0.2)
-    assert not same(weights(one), weights(other))
+@pytest.mark.parametrize("share", [-0.01, 0.5, 1.0])
+def test_a_share_that_cannot_be_contamination_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match="contamination"):
+        TrainingSettings(contamination=share)
 
 
 def test_a_checkpoint_of_another_run_or_a_damaged_one_is_not_continued(tmp_path: Path) -> None:
