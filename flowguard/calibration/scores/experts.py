@@ -32,9 +32,9 @@ class Experts(Score):
 
     Experts err in different places, and their likelihoods are on scales of their own: in a sum of these the one with
     the widest spread would decide alone. Ranks compare, and a record that several find odd is odder than one that a
-    single one does. Beyond the reference the ranks go on falling, but slowly (`eased` in `Reference`), so that extremes never
-    tie and none outweighs all other evidence. The first kernel density counts twice: it alone sees distances on the
-    straight scale of the numbers.
+    single one does. Beyond the reference the ranks go on falling, but slowly (`eased` in `Reference`), so that
+    extremes never tie and none outweighs all other evidence. The first kernel density counts twice: it alone sees
+    distances on the straight scale of the numbers.
 
     Source: Fisher 1932, section 21.1, with the weights of Good 1955; the ranks are dependent, so the sum is no p-value
     by itself and is only ranked by.
