@@ -53,7 +53,7 @@ def columns_of(pipeline: Pipeline, schema: pa.Schema) -> Columns:
 def architecture_of(pipeline: Pipeline) -> dict[str, Any]:
     """The density's shape, as `RecordDensity.build` reads it: None is left to the size of the table."""
     model = pipeline.model
-    common = {"family": model.family, "kernel": model.kernel}
+    common: dict[str, Any] = {"family": model.family} | ({"kernel": model.kernel} if model.kernel else {})
     if model.family == "continuous":
         return {**common, "hidden": model.hidden, "steps": model.steps, "noise": model.noise}
     if model.family == "gaussian":
