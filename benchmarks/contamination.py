@@ -24,9 +24,9 @@ from pathlib import Path
 import numpy as np
 from detection import WIDTH, seeds
 from detection_peers import Failed, Fit, Method, OverLimit, figures, limited, methods, prepare, scored, settings
+from detection_progress import steps
 from detection_tables import ROWS, Figures, Outcome, keep, kept, named, place, tables
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 DATA = Path(__file__).resolve().parents[1] / "../shared/data"
@@ -207,17 +207,8 @@ def main() -> None:
         parser.error(str(error))
     prepare()
     found: list[tuple[float, Outcome]] = []
-    shown = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*shown, console=console, transient=True) as progress:
-        steps = len(paths) * len(args.seeds) * sum(len(lines(level)) for level in LEVELS)
-        task = progress.add_task("", total=steps, completed=-1)
-
-        def step(text: str) -> None:
-            progress.update(task, description=text, advance=1)
-            # A log gets no bar: there, a line for each fit.
-            if not console.is_terminal:
-                console.print(text, markup=False, highlight=False)
-
+    fits = len(paths) * len(args.seeds) * sum(len(lines(level)) for level in LEVELS)
+    with steps(console, fits) as step:
         given = {"seeds": args.seeds, "rows": args.rows, "limit": args.limit, "results": args.results}
         for level, one in run(paths, **given, fresh=args.fresh, on_step=step):
             found.append((level, one))

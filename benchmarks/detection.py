@@ -25,14 +25,13 @@ from pathlib import Path
 
 import numpy as np
 from detection_peers import Failed, Method, OverLimit, installed, limited, measure, methods, prepare, settings
+from detection_progress import available, steps
 from detection_tables import CHOSEN, ROWS, Figures, Outcome, keep, kept, named, place, tables
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 DATA = Path(__file__).resolve().parents[1] / "../shared/data"
 RESULTS = Path(__file__).resolve().parents[1] / "runs/detection"
-INSTALL = "pip install -c constraints.txt -e '.[bench]'"
 WIDTH = 170
 
 
@@ -231,24 +230,12 @@ def main() -> None:
         chosen = asked(methods(scores=args.scores), args.detectors)
     except ValueError as error:
         parser.error(str(error))
-    absent = [one.name for one in chosen if not installed(one.library)]
-    if absent:
-        console.print(f"Left out, as PyOD is not installed: {', '.join(absent)}. For these: {INSTALL}", markup=False)
-        chosen = [one for one in chosen if one.name not in absent]
+    chosen = available(chosen, console, there=installed)
     if not chosen:
         return
     prepare()
     outcomes = []
-    shown = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*shown, console=console, transient=True) as progress:
-        task = progress.add_task("", total=len(paths) * len(args.seeds) * len(chosen), completed=-1)
-
-        def step(text: str) -> None:
-            progress.update(task, description=text, advance=1)
-            # A log gets no bar: there, a line for each detector of each table.
-            if not console.is_terminal:
-                console.print(text, markup=False, highlight=False)
-
+    with steps(console, len(paths) * len(args.seeds) * len(chosen)) as step:
         for one in run(
             paths,
             chosen,

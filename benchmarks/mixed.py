@@ -22,12 +22,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from detection import INSTALL, WIDTH, asked, means, seeds
+from detection import WIDTH, asked, means, seeds
 from detection_peers import Failed, Method, OverLimit, figures, installed, limited, methods, prepare, scored, settings
+from detection_progress import available, steps
 from detection_tables import Figures, Outcome, keep, kept, place
 from mixed_rows import FAMILIES, FILES, NORMAL, TRAIN, connections, digest
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 DATA = Path(__file__).resolve().parents[1] / "../shared/data"
@@ -181,24 +181,12 @@ def main() -> None:
         dealt = connections(folder, rows=args.rows)
     except ValueError as error:
         parser.error(str(error))
-    absent = [one.name for one in chosen if not installed(one.library)]
-    if absent:
-        console.print(f"Left out, as PyOD is not installed: {', '.join(absent)}. For these: {INSTALL}", markup=False)
-        chosen = [one for one in chosen if one.name not in absent]
+    chosen = available(chosen, console, there=installed)
     if not chosen:
         return
     prepare()
     outcomes = []
-    shown = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*shown, console=console, transient=True) as progress:
-        task = progress.add_task("", total=len(args.seeds) * len(chosen), completed=-1)
-
-        def step(text: str) -> None:
-            progress.update(task, description=text, advance=1)
-            # A log gets no bar: there, a line for each detector and seed.
-            if not console.is_terminal:
-                console.print(text, markup=False, highlight=False)
-
+    with steps(console, len(args.seeds) * len(chosen)) as step:
         for one in run(
             folder,
             chosen,
