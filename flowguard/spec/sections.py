@@ -124,6 +124,8 @@ class ModelSection(Section):
     def _fitting(self) -> ModelSection:
         if self.family == "realnvp" and self.order == "single":
             raise misfit("order", "'single' with realnvp", "`alternate` or `random`: coupling has no single order")
+        if self.kernel == 1:
+            raise misfit("kernel", "1", "0 for none, or at least 2: one record is no density of the others")
         if self.family == "realnvp" and self.layers < 2:
             raise misfit("layers", "1 with realnvp", "at least 2, or some columns pass untouched")
         if self.family == "continuous":

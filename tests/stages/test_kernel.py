@@ -83,7 +83,7 @@ def test_without_a_kernel_no_record_is_kept(tmp_path: Path) -> None:
     assert "kernel" not in architecture_of(load_pipeline(path))
 
 
-@pytest.mark.parametrize("given", ["-1", "100001", "many"])
+@pytest.mark.parametrize("given", ["-1", "1", "100001", "many"])
 def test_so_many_records_cannot_be_kept(tmp_path: Path, given: str) -> None:
     path = tmp_path / "meters.yaml"
     path.write_text(PIPELINE.replace("model: {layers", f"model: {{kernel: {given}, layers"))
