@@ -30,8 +30,8 @@ from flowguard.training import TrainingSettings, choose_device
 LEVEL = 0.01
 """The default false alarm rate; on tables too small for it, the smallest that their calibration supports."""
 
-MODEL = {"kernel": 2000}
-"""What is added to the settings of a density."""
+KERNEL = 2000
+"""Records that kernel densities keep beside the flow."""
 FLOW = {
     "family": "maf",
     "transformer": "affine",
@@ -59,7 +59,7 @@ class FlowDetector(OutlierMixin, BaseEstimator):
     context : column names (or numbers, of an array) that the density is conditioned on and that are not judged.
     categories : columns that hold categories though their values are numbers.
     score_by : what records are ranked by, by its name in `flowguard.calibration.SCORES`: default, log_likelihood,
-        mixed, largest, typicality, sum, fisher, higher_criticism.
+        mixed, largest, typicality, sum, fisher, higher_criticism, experts (what default is with `kernel`).
     false_alarm_rate : share of ordinary records that may be flagged. None: 0.01, or on smaller tables the smallest
         level that the calibration supports, with a warning that names it. A level it cannot support is refused.
     model : settings of the density by name, as in a pipeline file's `model` section: family, transformer, orders, ...
@@ -112,8 +112,12 @@ class FlowDetector(OutlierMixin, BaseEstimator):
 
     def fit(self, X: Any, y: Any = None) -> FlowDetector:
         """Learn the density of the records of X and calibrate on those held out; y is ignored."""
-        if self.score_by != "default":
-            by_name(self.score_by)  # said before the training, not after it
+        if (
+            self.score_by != "default"
+            and by_name(self.score_by).name == "experts"
+            and not self._architecture()["kernel"]
+        ):
+            raise CalibrationError("`experts` adds up what several densities say; give model={'kernel': 2000} or so.")
         frame = frame_of(self, X, reset=True)
         if len(frame) < 2:
             raise InputError(f"A fit needs at least 2 records, and X has n_samples = {len(frame)}.")
@@ -139,7 +143,7 @@ class FlowDetector(OutlierMixin, BaseEstimator):
     def _architecture(self) -> dict[str, Any]:
         given = dict(self.model or {})
         # Settings of one family mean nothing to another.
-        return {**MODEL, **(FLOW if given.get("family", "maf") == "maf" else {}), **given}
+        return {"kernel": KERNEL, **(FLOW if given.get("family", "maf") == "maf" else {}), **given}
 
     def _columns(self, frame: pd.DataFrame, table: pa.Table) -> Columns:
         context, categories = (names_of(frame, given) for given in (self.context, self.categories))

@@ -161,6 +161,8 @@ def test_what_cannot_be_used_is_said_by_name(fitted: FlowDetector) -> None:
         FlowDetector(context=[0]).fit(np.zeros((50, 1)))
     with pytest.raises(CalibrationError, match="no score 'least'; expected `default` or one of log_likelihood"):
         FlowDetector(score_by="least").fit(people(50, 1))  # type: ignore[arg-type]
+    with pytest.raises(CalibrationError, match="what several densities say"):
+        FlowDetector(score_by="experts", model={"kernel": 0}).fit(people(50, 1))
 
 
 def test_importing_flowguard_loads_nothing_heavy() -> None:
