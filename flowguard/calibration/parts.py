@@ -23,7 +23,9 @@ _TERMS = {
     "expert_mass": "probability",
     "expert_density": "density",
     "alone": "probability",
+    "blurred": "density",
 }
+_WHOLE = ("blurred",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +39,8 @@ class Parts:
 
     Where several experts are mixed, `expert_mass` and `expert_density` (n, experts) are those of each, and `alone`
     (n, features) what each column has by itself, log probability and log density together; terms by column then are
-    those of the flow. None where there is but one density.
+    those of the flow. `blurred` (n,) is the log density of the records with their values blurred, which has one measure
+    for all patterns. None where there is but one density.
 
     Errors: ValueError for lengths that differ; FlowguardError for NaN, which would compare as ordinary, and +inf, which
     would be the most ordinary record of all.
@@ -55,6 +58,7 @@ class Parts:
     expert_mass: Array | None = None
     expert_density: Array | None = None
     alone: Array | None = None
+    blurred: Array | None = None
 
     def __post_init__(self) -> None:
         mass, density = (np.asarray(part, dtype=np.float64) for part in (self.log_mass, self.log_density))
@@ -75,7 +79,7 @@ class Parts:
                 continue
             # In one memory order, whatever came in: sums over columns add up in the same order, to the same bits.
             terms = np.asarray(given, dtype=np.float64, order="C")
-            if terms.ndim != 2 or len(terms) != len(mass):
+            if terms.ndim != (1 if name in _WHOLE else 2) or len(terms) != len(mass):
                 raise ValueError(f"{len(mass)} records but {name} of shape {terms.shape}")
             if _no_number(terms).any():
                 raise FlowguardError(f"a column's log {kind} is no number")

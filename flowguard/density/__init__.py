@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flowguard.density.autoregressive import Autoregressive
 from flowguard.density.bijection import Bijection, Chain
+from flowguard.density.blurred import Blurred, fit_blurred
 from flowguard.density.capacity import Capacity, capacity
 from flowguard.density.column import Column
 from flowguard.density.continuous import Continuous, StepError, continuous, step_error
@@ -26,6 +27,7 @@ from flowguard.density.record import RecordDensity, RecordTerms
 __all__ = [
     "Autoregressive",
     "Bijection",
+    "Blurred",
     "Capacity",
     "Chain",
     "Column",
@@ -47,6 +49,7 @@ __all__ = [
     "StepError",
     "capacity",
     "continuous",
+    "fit_blurred",
     "fit_kernel",
     "gaussian",
     "maf",

@@ -28,7 +28,7 @@ def log_sums(distance: Tensor, width: Tensor) -> Tensor:
     Exponentials cost most. Those of a width half as large are the fourth power of what there is already.
 
     Example:
-        >>> log_sums(torch.tensor([[0.0, 2.0]]), torch.tensor([1.0, 2.0])).exp().round(decimals=4).tolist()
+        >>> log_sums(torch.tensor([[0.0, 2.0]]).double(), torch.tensor([1.0, 2.0])).exp().round(decimals=4).tolist()
         [[1.3679], [1.7788]]
     """
     least, found, sizes = distance.amin(-1, keepdim=True), {}, width.tolist()

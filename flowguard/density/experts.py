@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from flowguard.density.blurred import Blurred
 from flowguard.density.column import Column
 from flowguard.density.inputs import Inputs
 from flowguard.density.kernel import KernelDensity
@@ -22,6 +23,7 @@ class ExpertTerms:
 
     `flow_mass` and `flow_density` `(n, d)` are the terms by column of the first, the flow (the latter None where its
     family has none); `alone_mass` and `alone_density` those of the last, the columns by themselves (`Marginal`).
+    `blurred` `(n,)` is the log density of the blurred records (`Blurred`), which is none of the E.
     """
 
     log_mass: Tensor
@@ -30,6 +32,7 @@ class ExpertTerms:
     flow_density: Tensor | None
     alone_mass: Tensor
     alone_density: Tensor
+    blurred: Tensor
 
 
 class Experts(nn.Module):
@@ -37,7 +40,8 @@ class Experts(nn.Module):
 
     They err in different places: a flow where records are few, a kernel density where columns are many, and columns by
     themselves wherever dependence matters; so each is also reported by itself (`ExpertTerms`), for scores that ask
-    all of them. Weights `(E,)` in that order are found on held-out records (`weigh`).
+    all of them, and beside them the density of the blurred records, which has another measure and is not mixed.
+    Weights `(E,)` in that order are found on held-out records (`weigh`).
 
     With responsibilities r_e proportional to w_e p_e, log p = sum_e r_e (log p_e + log w_e - log r_e): columns' terms
     are averaged with r, and the rest is at most 0 and at least log of the least weight.
@@ -47,9 +51,9 @@ class Experts(nn.Module):
 
     log_weight: Tensor
 
-    def __init__(self, columns: Sequence[Column], kernels: Sequence[KernelDensity]) -> None:
+    def __init__(self, columns: Sequence[Column], kernels: Sequence[KernelDensity], blurred: Blurred) -> None:
         super().__init__()
-        self.kernels = nn.ModuleList(kernels)
+        self.kernels, self.blurred = nn.ModuleList(kernels), blurred
         self.marginal = Marginal(columns)
         count = len(kernels) + 2
         self.register_buffer("log_weight", torch.full((count,), -math.log(count)))
@@ -66,7 +70,8 @@ class Experts(nn.Module):
     @classmethod
     def from_config(cls, columns: Sequence[Column], config: Sequence[Mapping[str, Any]], **given: Any) -> Experts:
         """Empty experts of `[{"centres": .., "scale": .., "widths": ..}, ..]`, to load weights into."""
-        return cls(columns, [KernelDensity.from_config(columns, one, **given) for one in config])
+        kernels = [KernelDensity.from_config(columns, one, **given) for one in config]
+        return cls(columns, kernels, Blurred(columns, centres=kernels[0].centres, **given))
 
     @property
     def config(self) -> list[dict[str, Any]]:
@@ -85,7 +90,7 @@ class Experts(nn.Module):
         alone_mass, alone_density = self.marginal(inputs)
         log_mass = torch.stack([flow[0], *(one.log_mass for one in found), alone_mass.sum(-1)], -1)
         log_density = torch.stack([flow[1], *(one.log_density for one in found), alone_density.sum(-1)], -1)
-        told = ExpertTerms(log_mass, log_density, flow[2], flow[3], alone_mass, alone_density)
+        told = ExpertTerms(log_mass, log_density, flow[2], flow[3], alone_mass, alone_density, self.blurred(inputs))
         log_weight = torch.log_softmax(self.log_weight, -1)  # stored in float32, they sum to 1 only nearly
         mass = torch.logsumexp(log_mass + log_weight, -1)
         weighed = log_mass + log_density + log_weight

@@ -17,7 +17,8 @@ class Inputs:
     seen), 1 missing, 2.. an atom or a level (see `Column`); `lower` and `log_width` (n, j) float: the lower edge of an
     integer's step and the logarithm of its width, on the axis of the density; `context` (n, c) float and `levels`
     (n, k) int64: what the density is conditioned on. `line` (n, m + j): the values of numbers and then integers on a
-    straight scale, and `log_stretch` (n, m): log |d line / d x|; None where no kernel density asks for them. `x`,
+    straight scale, atoms among them, and `log_stretch` (n, m): log |d line / d x|; None where no kernel density asks
+    for them. `x`,
     `lower` and `log_width` may hold anything where the code is not 0.
 
     Example:

@@ -29,7 +29,7 @@ class ExpertParts:
     `expert_density` (n, E) is on the scale that each measures on: deviations for a kernel density on the straight
     scale, the axis of the front for the others. On the second a value counts as far as it is out of its own column,
     and no column's units or spikes outweigh another's. Terms by column are those of the flow, and those of the columns
-    alone, in the table's units.
+    alone, in the table's units; `blurred` (n,) is the log density of the blurred records, per deviation.
     """
 
     expert_mass: np.ndarray
@@ -37,6 +37,7 @@ class ExpertParts:
     mass_terms: np.ndarray
     density_terms: np.ndarray | None
     alone: np.ndarray
+    blurred: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ def _experts(
         mass_terms=found["expert flow_mass"],
         density_terms=by_flow,
         alone=alone,
+        blurred=found["expert blurred"],
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowguard.density import Experts, Inputs, RecordDensity, fit_kernel
+from flowguard.density import Experts, Inputs, RecordDensity, fit_blurred, fit_kernel
 from flowguard.training import Records
 
 HELD = 10_000
@@ -28,7 +28,8 @@ def add_experts(
 ) -> None:
     """Mix `density`, trained and in float64, with two kernel densities and the columns by themselves.
 
-    One kernel density is on the straight scale of each number, the other on that of its front. Their `centres` are
+    One kernel density is on the straight scale of each number, the other on that of its front; a third, of the blurred
+    records, goes with them and is not mixed. Their `centres` are
     drawn at random, the same for the same seed, from the training stream, `rows` long, and the held-out records:
     neither is what calibration looks at. The weights of the experts are those of the largest likelihood of the held-out
     records, each left out where it is a centre. Of fewer than two records nothing is made.
@@ -53,7 +54,8 @@ def add_experts(
     kernels = [
         fit_kernel(drawn, columns, scale=scale, seed=seed, cardinalities=cardinalities) for scale in ("line", "front")
     ]
-    experts = Experts(columns, kernels).double()
+    blurred = fit_blurred(drawn, columns, seed=seed, cardinalities=cardinalities)
+    experts = Experts(columns, kernels, blurred).double()
     experts.weigh(_log_each(density, experts, held, place))
     density.joined_by(experts)
 

@@ -47,6 +47,9 @@ class NumberFeature(Feature):
         x, log_det, line, line_slope = (np.zeros(len(raw)) for _ in range(4))
         x[usual], log_det[usual] = front.forward(values[usual])
         line[usual], line_slope[usual] = straight.forward(values[usual])
+        # An atom has its place on the straight scale too, and no noise.
+        at = codes >= FIRST
+        line[at] = straight.forward(raw[at])[0]
         infinite = np.isinf(raw)
         return Coded(codes, x, log_det, infinite if infinite.any() else None, line, line_slope)
 

@@ -21,7 +21,7 @@ class Encoded:
     `log_width` (n, j) are g(v - h/2) and log(g(v + h/2) - g(v - h/2)) of an integer v with lattice step h and front g;
     all four are 0 where the feature's code is not 0.
     `line` (n, m + j) are the values of numbers and then integers on a straight scale, in deviations from the mean, and
-    `log_stretch` (n, m) is log |d line / d x| of the numbers; 0 where the code is not 0.
+    `log_stretch` (n, m) is log |d line / d x| of the numbers, 0 where the code is not 0; atoms have a place on it too.
     `context` (n, c) float64 and `levels` (n, k) int64 are the numeric and categorical context columns.
     `refused` says of each record why it cannot be scored, else None; the infinite value of a refused record is held as
     a missing one. `numbers` and `integers` are the places of these features among the d, ascending.

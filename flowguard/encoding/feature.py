@@ -26,8 +26,8 @@ class Coded:
     `codes` (n,) int64. `first` and `second` (n,) float64, 0 where the code is not 0: of a number the encoded value
     and log |d encoded / d raw|; of an integer the lower edge of its step and the log width of it, both encoded;
     None of a category. `infinite` (n,) bool says which values cannot be scored (their code is 1), None for none.
-    `line` (n,) float64 is the value on a straight scale, in deviations from the mean, 0 where the code is not 0; of a
-    number `line_slope` (n,) is log |d line / d raw| there. None of a category.
+    `line` (n,) float64 is the value on a straight scale, in deviations from the mean, an atom's too, 0 where it is
+    missing; of a number `line_slope` (n,) is log |d line / d raw|, 0 where the code is not 0. None of a category.
     """
 
     codes: NDArray[np.int64]

@@ -54,7 +54,7 @@ class IntegerFeature(Feature):
         lower, log_width = np.zeros(len(raw)), np.zeros(len(raw))
         lower[points], log_width[points] = self.cell(raw[points])
         line = np.zeros(len(raw))
-        line[points] = self.straight(raw[points])
+        line[seen] = self.straight(raw[seen])
         return Coded(codes, lower, log_width, infinite if infinite.any() else None, line)
 
     def straight(self, values: Array) -> Array:

@@ -92,7 +92,7 @@ class ModelSection(Section):
     much it was, and the held-out likelihood chooses the level to read at. Not with gaussian.
     Default: by the size of the table, 0 for large ones."""
     kernel: int = Field(default=0, ge=0, le=100_000)
-    """So many records are kept as the centres of two kernel densities beside the flow, which find anomalies where a
+    """So many records are kept as the centres of kernel densities beside the flow, which find anomalies where a
     flow has too few records to learn from; 2000 is a good number. The version then holds these records: leave it at 0
     where a model must not carry data, and for the most records a second."""
     epochs: int | None = Field(default=None, ge=1)

@@ -30,6 +30,8 @@ def told(parts: Parts) -> Parts:
         expert_mass=np.stack([(mass * seen).sum(axis=1) for seen in SEEN], axis=1),
         expert_density=np.stack([(density * seen).sum(axis=1) for seen in SEEN], axis=1),
         alone=mass + density,
+        # Blurred, each column's surprise is felt, and none is more than the others'.
+        blurred=(mass + density).sum(axis=1),
     )
 
 
@@ -84,7 +86,7 @@ def test_a_record_scores_the_same_bits_whoever_shares_its_batch_and_in_any_memor
         assert calibration.score(parts.take([row]))[0] == scores[row]
     order = np.random.default_rng(0).permutation(300)
     assert np.array_equal(calibration.score(parts.take(order)), scores[order])
-    names = ("expert_mass", "expert_density", "alone")
+    names = ("expert_mass", "expert_density", "alone", "blurred")
     turned = replace(parts, **{name: np.asfortranarray(getattr(parts, name)) for name in names})
     assert calibration.score(turned).tobytes() == scores.tobytes()
     joined = Parts.join([parts.take(np.arange(0, 111)), parts.take(np.arange(111, 300))])
@@ -158,7 +160,7 @@ def test_units_do_not_matter_where_every_value_is_there() -> None:
     assert np.allclose(found, shifted, atol=1e-9)
 
 
-def test_what_a_single_expert_finds_is_heard_and_the_straight_scale_counts_twice() -> None:
+def test_what_a_single_expert_finds_is_heard_and_the_flow_and_the_columns_alone_count_half() -> None:
     rng = np.random.default_rng(0)
     n = 400
     same = np.sort(rng.normal(size=n))
@@ -169,27 +171,33 @@ def test_what_a_single_expert_finds_is_heard_and_the_straight_scale_counts_twice
         expert_mass=np.zeros((n, 4)),
         expert_density=np.repeat(same[:, None], 4, axis=1),
         alone=same[:, None],
+        blurred=same,
     )
     scorer = SCORES["experts"].fit(parts)
-    middle = np.full((5, 4), same[n // 2])
+    middle = np.full((6, 4), same[n // 2])
     density = middle.copy()
     for expert in range(3):
         density[expert + 1, expert] = -6.0
-    alone = np.full((5, 1), same[n // 2])
-    alone[4] = -6.0
+    alone, blurred = np.full((6, 1), same[n // 2]), np.full(6, same[n // 2])
+    alone[4], blurred[5] = -6.0, -6.0
     told_of = replace(
-        parts.take(np.zeros(5, dtype=int)), expert_mass=np.zeros((5, 4)), expert_density=density, alone=alone
+        parts.take(np.zeros(6, dtype=int)),
+        expert_mass=np.zeros((6, 4)),
+        expert_density=density,
+        alone=alone,
+        blurred=blurred,
     )
-    usual, flow, line, front, columns = scorer.score(told_of)
-    assert min(flow, line, front, columns) > usual
-    assert flow == front
+    usual, flow, line, front, columns, blurry = scorer.score(told_of)
+    assert min(flow, line, front, columns, blurry) > usual
+    assert line == front
     assert line - usual == pytest.approx(2 * (flow - usual))
+    assert blurry - usual == pytest.approx(2 * (columns - usual))
 
 
 def test_it_is_the_default_where_there_are_experts() -> None:
     parts, units = held_out()
     assert Calibration.fit(parts, units, false_alarm_rate=0.02).method == "experts"
-    without = replace(parts, expert_mass=None, expert_density=None, alone=None)
+    without = replace(parts, expert_mass=None, expert_density=None, alone=None, blurred=None)
     assert Calibration.fit(without, units, false_alarm_rate=0.02).method == "mixed"
 
 
@@ -230,6 +238,7 @@ def test_scores_stay_finite_fitted_on_anything(data: st.DataObject) -> None:
         expert_mass=-np.abs(np.array(data.draw(three))),
         expert_density=np.array(data.draw(three)),
         alone=np.array(data.draw(two)),
+        blurred=np.array(data.draw(st.lists(logs, min_size=n, max_size=n))),
     )
     scores = SCORES["experts"].fit(parts).score(parts)
     assert scores.shape == (n,)

@@ -14,7 +14,7 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp
 
-from flowguard.density import Column, Experts, Inputs, RecordDensity, fit_kernel
+from flowguard.density import Column, Experts, Inputs, RecordDensity, fit_blurred, fit_kernel
 
 CATEGORY = Column("category", (0, 0, 35, 25), novel=0.02)
 NUMBER = Column("number", (45, 5, 10))
@@ -59,7 +59,8 @@ def of(columns: list[Column], records: Inputs, **config: Any) -> RecordDensity:
             weights += 0.2 * torch.randn(weights.shape, generator=generator)
     density = density.double().eval()
     scales = ("line", "front")
-    experts = Experts(columns, [fit_kernel(records, columns, scale=scale, seed=0) for scale in scales]).double()  # type: ignore[arg-type]
+    kernels = [fit_kernel(records, columns, scale=scale, seed=0) for scale in scales]  # type: ignore[arg-type]
+    experts = Experts(columns, kernels, fit_blurred(records, columns, seed=0)).double()
     experts.log_weight.copy_(torch.tensor([0.4, 0.3, 0.25, 0.05], dtype=torch.float64).log().float())
     density.joined_by(experts)
     return density

@@ -17,8 +17,7 @@ from flowguard.errors import CalibrationError
 Array = NDArray[np.float64]
 
 _HELD = 1e300
-_STRAIGHT = 2.0
-_LINE = 1  # the place of the kernel density on the straight scale: after the flow
+_FLOW, _KERNEL, _ALONE, _BLURRED = 0.5, 1.0, 0.5, 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +27,14 @@ class Experts(Score):
     A flow or kernel density is read twice, with half the weight each: as -log likelihood, and as the mixed score, which
     keeps probability and density apart. The first is drowned by densities that vary a lot, the second by probabilities
     that do, and neither can be told beforehand. Of the columns by themselves, the last expert, the own score is the
-    largest share: the term of the strangest column less that column's mean over the reference records.
+    largest share: the term of the strangest column less that column's mean over the reference records. Of the blurred
+    records it is -log density: distances count there, whatever is an atom or an integer.
 
     Experts err in different places, and their likelihoods are on scales of their own: in a sum of these the one with
     the widest spread would decide alone. Ranks compare, and a record that several find odd is odder than one that a
     single one does. Beyond the reference the ranks go on falling, but slowly (`eased` in `Reference`), so that
-    extremes never tie and none outweighs all other evidence. The first kernel density counts twice: it alone sees
-    distances on the straight scale of the numbers.
+    extremes never tie and none outweighs all other evidence. Kernel densities, the blurred one among them, count once,
+    the flow and the columns by themselves half.
 
     Source: Fisher 1932, section 21.1, with the weights of Good 1955; the ranks are dependent, so the sum is no p-value
     by itself and is only ranked by.
@@ -48,6 +48,7 @@ class Experts(Score):
     ...     expert_mass=np.zeros((200, 2)),
     ...     expert_density=log_density,
     ...     alone=log_density[:, 1:],
+    ...     blurred=log_density[:, 1],
     ... )
     >>> score = Experts.fit(parts).score(parts)
     >>> bool(score[log_density.sum(axis=1).argmin()] > np.median(score))
@@ -62,7 +63,7 @@ class Experts(Score):
 
     @classmethod
     def fit(cls, parts: Parts) -> Experts:
-        _, density, alone = _given(parts)
+        _, density, alone, _ = _given(parts)
         inner = tuple(TailRank.fit(density[:, e], parts.pattern) for e in range(density.shape[1] - 1))
         usual = _usual(alone, _dense(parts))
         own = _own(parts, inner, usual)
@@ -70,7 +71,8 @@ class Experts(Score):
 
     def score(self, parts: Parts) -> Array:
         own = _own(parts, self.inner, self.usual)
-        weights = [0.5 * (_STRAIGHT if e == _LINE else 1.0) for e in range(len(self.inner)) for _ in range(2)] + [1.0]
+        read_twice = [_FLOW] + [_KERNEL] * (len(self.inner) - 1)
+        weights = [weight / 2 for weight in read_twice for _ in range(2)] + [_ALONE, _BLURRED]
         total = np.zeros(len(parts))
         for weight, tail, one in zip(weights, self.outer, own.T, strict=True):
             # Added one after another: a product of matrices may sum a record's terms by its place among the others.
@@ -89,14 +91,14 @@ class Experts(Score):
 
 
 def _own(parts: Parts, inner: tuple[TailRank, ...], usual: Array) -> Array:
-    """The own scores, higher = stranger: two of each expert but the last, then that one's, (n, how many)."""
-    mass, density, alone = _given(parts)
+    """The own scores, higher = stranger: two of each expert but the last, that one's, and the blurred one's."""
+    mass, density, alone, blurred = _given(parts)
     found = []
     for e, tail in enumerate(inner):
         found.append(np.minimum(-mass[:, e] - density[:, e], _HELD))
         found.append(-mass[:, e] - tail.log_rank(density[:, e], parts.pattern, eased=True))
     shares = np.clip(np.where(_dense(parts), usual[1], usual[0]) - alone, -_HELD, _HELD)
-    found.append(shares.max(axis=1) if len(alone) else np.zeros(0))
+    found += [shares.max(axis=1) if len(alone) else np.zeros(0), -blurred]
     return np.stack(found, axis=1)
 
 
@@ -121,13 +123,14 @@ def _dense(parts: Parts) -> NDArray[np.bool_]:
     return np.ascontiguousarray(parts.pattern.astype(f"U{shape[1]}")).view("U1").reshape(shape) == CONTINUOUS
 
 
-def _given(parts: Parts) -> tuple[Array, Array, Array]:
-    if parts.expert_mass is None or parts.expert_density is None or parts.alone is None:
+def _given(parts: Parts) -> tuple[Array, Array, Array, Array]:
+    given = parts.expert_mass, parts.expert_density, parts.alone, parts.blurred
+    if any(one is None for one in given):
         raise CalibrationError(
             "`score: experts` adds up what several experts say, and this version has a single density. "
             "Set `model.kernel` to a number of records, such as 2000, or use another score."
         )
-    return parts.expert_mass, parts.expert_density, parts.alone
+    return given  # type: ignore[return-value]
 
 
 def _ones(values: Array) -> NDArray[np.str_]:
