@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flowguard.calibration.calibration import Calibration
+from flowguard.calibration.cells import Cells
 from flowguard.calibration.conformal import p_value, size_needed, smallest_level
 from flowguard.calibration.coverage import RateCheck, check_rate
 from flowguard.calibration.parts import Parts
@@ -13,6 +14,7 @@ from flowguard.calibration.tail import TailRank
 __all__ = [
     "SCORES",
     "Calibration",
+    "Cells",
     "FalseAlarmRate",
     "Parts",
     "RateCheck",

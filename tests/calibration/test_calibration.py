@@ -38,7 +38,6 @@ def test_plain_tables_are_scored_by_their_log_likelihood() -> None:
     assert np.array_equal(calibration.score(parts), -(parts.log_mass + parts.log_density))
     assert np.array_equal(calibration.scores, np.sort(calibration.score(parts)))
     assert calibration.threshold == calibration.scores[-1]
-    assert calibration.group(2).tolist() == ["all", "all"]
 
 
 def test_mixed_tables_are_ranked_by_one_half_and_judged_by_the_other() -> None:
