@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -54,7 +54,7 @@ class Calibration:
     top: float
     rows: int
     units: int
-    cells: Cells = Cells()
+    cells: Cells = field(default_factory=Cells)
     sizes: tuple[int, ...] = ()
     dates: tuple[str, str] | None = None
 
@@ -166,8 +166,8 @@ class Calibration:
     def score(self, parts: Parts) -> Array:
         """Higher = stranger, shape (n,).
 
-        Under log_likelihood the density of a record whose pattern no other record has compares with none: it is at least
-        as strange as all whose pattern is shared, plus its -log_mass. That goes for calibration records with a pattern
+        Under log_likelihood the density of a record whose pattern no other record has compares with none: it is at
+        least as strange as all whose pattern is shared, plus its -log_mass. That goes for calibration records with a pattern
         of their own as for a record judged now, so they rank among each other and p-values stay valid however many
         patterns are rare. Scores that rank compare patterns themselves.
         """

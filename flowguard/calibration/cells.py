@@ -57,7 +57,7 @@ class Cells:
         return tuple(sorted(set(_leaves(self.tree))))
 
     def of(self, values: Sequence[NDArray[np.object_] | Text], n: int | None = None) -> Text:
-        """The cell of each record, (n,); `values` are its columns `by` as text, each (n,). `n`: where there are none."""
+        """The cell of each record, (n,); `values` are its columns `by` as text, each (n,). `n` if none."""
         if len(values) != len(self.by):
             raise ValueError(f"cells are by {len(self.by)} columns, and {len(values)} were given")
         if not self.by:
