@@ -167,9 +167,9 @@ class Calibration:
         """Higher = stranger, shape (n,).
 
         Under log_likelihood the density of a record whose pattern no other record has compares with none: it is at
-        least as strange as all whose pattern is shared, plus its -log_mass. That goes for calibration records with a pattern
-        of their own as for a record judged now, so they rank among each other and p-values stay valid however many
-        patterns are rare. Scores that rank compare patterns themselves.
+        least as strange as all whose pattern is shared, plus its -log_mass. That goes for calibration records with a
+        pattern of their own as for a record judged now, so they rank among each other and p-values stay valid however
+        many patterns are rare. Scores that rank compare patterns themselves.
         """
         scores = self.scorer.score(parts)
         if self.scorer.ranks:
