@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,13 +16,14 @@ from flowguard.calibration import conformal
 from flowguard.calibration.cells import ALL, Cells
 from flowguard.calibration.coverage import RateCheck, check_rate
 from flowguard.calibration.parts import Parts
-from flowguard.calibration.policy import FalseAlarmRate
+from flowguard.calibration.policy import Decision, FalseAlarmRate, History, Policy, read_policy
 from flowguard.calibration.scores import SCORES, Score, ScoreName, by_name
 from flowguard.errors import BundleError, CalibrationError
 
 Array = NDArray[np.float64]
 
 VERSION = 3
+_CHECKED = 0.05
 _SCORER = "scorer."  # in front of the names of the score's own arrays
 
 FEWEST_UNITS = 8
@@ -40,14 +42,14 @@ class Calibration:
 
     >>> rng = np.random.default_rng(0)
     >>> held_out = Parts(np.zeros(200), rng.normal(size=200), np.full(200, "1"))
-    >>> calibration = Calibration.fit(held_out, np.arange(200), false_alarm_rate=0.05)
+    >>> calibration = Calibration.fit(held_out, np.arange(200), policy=FalseAlarmRate(0.05))
     >>> score = calibration.score(Parts([0.0, 0.0], [0.0, -9.0], ["1", "1"]))
-    >>> calibration.flag(calibration.p_value(score)).tolist()
+    >>> calibration.decide(calibration.p_value(score)).flag.tolist()
     [False, True]
     """
 
     scorer: Score
-    policy: FalseAlarmRate
+    policy: Policy
     scores: Array
     score_units: NDArray[np.int64]
     counts: Mapping[str, int]
@@ -66,7 +68,7 @@ class Calibration:
         parts: Parts,
         units: ArrayLike,
         *,
-        false_alarm_rate: float,
+        policy: Policy,
         score: ScoreName = "default",
         cells: Cells | None = None,
         cell: NDArray[np.str_] | None = None,
@@ -79,15 +81,14 @@ class Calibration:
         `score` names the score, see `flowguard.calibration.scores`; by default experts where several are mixed,
         else log_likelihood where all have one pattern and one mass, else mixed. A score that ranks is fitted on one
         half of the records, see `reference_half`, and the other half is the conformal reference; otherwise all records
-        are. Raises `CalibrationError` when the records cannot support the rate, or the density has not what the score
-        looks at.
+        are. Raises `CalibrationError` when the records cannot support the policy, or the density has not what the
+        score looks at.
         """
         keys = np.asarray(units).astype(str)
         cells = cells or Cells()
         places = _places(cells, cell, len(parts))
         if len(keys) != len(parts):
             raise ValueError(f"{len(parts)} records but {len(keys)} units")
-        policy = FalseAlarmRate(false_alarm_rate)
         distinct, counts = np.unique(parts.pattern, return_counts=True)
         # Where nothing discrete varies, the densities compare as they are.
         plain = len(distinct) == 1 and parts.log_mass.min() == parts.log_mass.max()
@@ -137,10 +138,6 @@ class Calibration:
         return len(self.scores)
 
     @property
-    def false_alarm_rate(self) -> float:
-        return self.policy.rate
-
-    @property
     def smallest_level(self) -> float:
         """The smallest p-value there can be, in the largest cell."""
         return conformal.smallest_level(max(self.sizes))
@@ -151,15 +148,26 @@ class Calibration:
         ends = np.cumsum(self.sizes)[:-1]
         return dict(zip(self.cells.names, np.split(self.scores, ends), strict=True))
 
+    @property
+    def rate_checked(self) -> float:
+        """The level that is checked on the hold-out: of a false alarm rate its own, else 5 %."""
+        if isinstance(self.policy, FalseAlarmRate):
+            return self.policy.rate
+        return max(_CHECKED, conformal.smallest_level(min(self.sizes)))
+
     @cached_property
     def thresholds(self) -> dict[str, float]:
-        """Of each cell the score above which (strictly) a record is flagged."""
-        return {name: self.policy.threshold(reference) for name, reference in self.references.items()}
+        """Of each cell the score above which (strictly) a p-value is at most `rate_checked`."""
+        rule = FalseAlarmRate(self.rate_checked)
+        return {name: rule.threshold(reference) for name, reference in self.references.items()}
 
     @property
     def threshold(self) -> float:
-        """The score above which (strictly) a record is flagged; of several cells the lowest such score."""
-        return min(self.thresholds.values())
+        """The score above which (strictly) a record is flagged, of several cells the lowest one.
+
+        NaN under policies that flag by the whole batch.
+        """
+        return min(self.thresholds.values()) if isinstance(self.policy, FalseAlarmRate) else math.nan
 
     # -- use -------------------------------------------------------------------------------------------------
 
@@ -192,14 +200,33 @@ class Calibration:
             found[mine] = conformal.p_value(reference, score[mine])
         return found
 
-    def flag(self, p_value: ArrayLike) -> NDArray[np.bool_]:
-        """Which records the policy flags. Raises ValueError on NaN."""
-        return self.policy.flag(np.asarray(p_value, dtype=np.float64))
+    def reference_sizes(self, cell: NDArray[np.str_] | None, n: int) -> NDArray[np.int64]:
+        """How many records each of n records is ranked among, (n,)."""
+        return np.array(self.sizes, dtype=np.int64)[_places(self.cells, cell, n)]
+
+    def decide(
+        self,
+        p_value: ArrayLike,
+        *,
+        cell: NDArray[np.str_] | None = None,
+        score: ArrayLike | None = None,
+        record_id: ArrayLike | None = None,
+        history: History | None = None,
+    ) -> Decision:
+        """What the policy makes of the p-values of one batch, see `Policy.decide`. Raises ValueError on NaN."""
+        p_value = np.asarray(p_value, dtype=np.float64)
+        return self.policy.decide(
+            p_value,
+            score=score,
+            record_id=record_id,
+            n_reference=self.reference_sizes(cell, len(p_value)),
+            history=history,
+        )
 
     def check_rate(self, flags: ArrayLike, units: ArrayLike) -> RateCheck:
-        """`coverage.check_rate` of held-out records against this calibration's own reference."""
+        """`coverage.check_rate` of held-out records: `flags` (n,) is whose p-value is at most `rate_checked`."""
         thresholds = np.repeat(list(self.thresholds.values()), self.sizes)
-        return check_rate(flags, units, self.scores > thresholds, self.score_units, self.false_alarm_rate)
+        return check_rate(flags, units, self.scores > thresholds, self.score_units, self.rate_checked)
 
     def check_cells(self, flags: ArrayLike, units: ArrayLike, cell: NDArray[np.str_]) -> dict[str, RateCheck]:
         """`check_rate` within each cell that has held-out records."""
@@ -209,9 +236,7 @@ class Calibration:
             mine, own = cell == name, slice(end - size, end)
             if mine.any():
                 strange = self.scores[own] > self.thresholds[name]
-                found[name] = check_rate(
-                    flags[mine], units[mine], strange, self.score_units[own], self.false_alarm_rate
-                )
+                found[name] = check_rate(flags[mine], units[mine], strange, self.score_units[own], self.rate_checked)
         return found
 
     # -- on disk ---------------------------------------------------------------------------------------------
@@ -223,7 +248,7 @@ class Calibration:
             "version": VERSION,
             "score": self.method,
             "scorer": scorer,
-            "false_alarm_rate": self.false_alarm_rate,
+            "policy": self.policy.to_dict(),
             "counts": dict(self.counts),
             "top": self.top,
             "cells": self.cells.to_state(),
@@ -245,7 +270,7 @@ class Calibration:
         of_scorer = {name.removeprefix(_SCORER): part for name, part in arrays.items() if name.startswith(_SCORER)}
         return cls(
             scorer=SCORES[state["score"]].from_state(state["scorer"], of_scorer),
-            policy=FalseAlarmRate(state["false_alarm_rate"]),
+            policy=read_policy(state["policy"]),
             scores=arrays["scores"],
             score_units=arrays["score_units"],
             counts=dict(state["counts"]),
@@ -300,7 +325,7 @@ def _places(cells: Cells, cell: NDArray[np.str_] | None, n: int) -> NDArray[np.i
     return places
 
 
-def _check(policy: FalseAlarmRate, cells: Cells, sizes: NDArray[np.int64], rows: int, score: type[Score]) -> None:
+def _check(policy: Policy, cells: Cells, sizes: NDArray[np.int64], rows: int, score: type[Score]) -> None:
     """Raise `CalibrationError` where a cell is too small for the policy."""
     for name, size in zip(cells.names, sizes.tolist(), strict=True):
         try:
