@@ -223,21 +223,23 @@ class Calibration:
             history=history,
         )
 
-    def check_rate(self, flags: ArrayLike, units: ArrayLike) -> RateCheck:
-        """`coverage.check_rate` of held-out records: `flags` (n,) is whose p-value is at most `rate_checked`."""
+    def check_rate(self, flags: ArrayLike, units: ArrayLike, *, cell: str | None = None) -> RateCheck:
+        """`coverage.check_rate` of held-out records: `flags` (n,) is whose p-value is at most `rate_checked`.
+
+        With `cell` they are records of that cell, whose reference alone counts.
+        """
         thresholds = np.repeat(list(self.thresholds.values()), self.sizes)
-        return check_rate(flags, units, self.scores > thresholds, self.score_units, self.rate_checked)
+        own = np.repeat(np.array(self.cells.names) == cell, self.sizes) if cell else np.ones(self.size, dtype=bool)
+        strange = self.scores[own] > thresholds[own]
+        return check_rate(flags, units, strange, self.score_units[own], self.rate_checked)
 
     def check_cells(self, flags: ArrayLike, units: ArrayLike, cell: NDArray[np.str_]) -> dict[str, RateCheck]:
-        """`check_rate` within each cell that has held-out records."""
-        flags, units, found = np.asarray(flags, dtype=bool), np.asarray(units), {}
-        ends = np.cumsum(self.sizes)
-        for name, end, size in zip(self.cells.names, ends.tolist(), self.sizes, strict=True):
-            mine, own = cell == name, slice(end - size, end)
-            if mine.any():
-                strange = self.scores[own] > self.thresholds[name]
-                found[name] = check_rate(flags[mine], units[mine], strange, self.score_units[own], self.rate_checked)
-        return found
+        """`check_rate` within each cell that has held-out records; `cell` (n,) is that of each."""
+        flags, units = np.asarray(flags, dtype=bool), np.asarray(units)
+        within = {name: cell == name for name in self.cells.names}
+        return {
+            name: self.check_rate(flags[mine], units[mine], cell=name) for name, mine in within.items() if mine.any()
+        }
 
     # -- on disk ---------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,12 +64,14 @@ def clear_drafts(pipeline: str | Path) -> None:
 
 def _params(detector: Detector) -> dict[str, object]:
     facts = detector.provenance
+    assert detector.calibration is not None
     return {
         **facts["model"],
         "features": ", ".join(detector.encoder.feature_names),
         "since": facts["split"]["since"],
         "until": facts["split"]["until"],
-        "false_alarm_rate": detector.level,
+        "policy": detector.policy.words,
+        "calibrated_per": ", ".join(detector.calibration.cells.by) or "all",
         "score": detector.score_name,
         **{f"records_{part}": count for part, count in facts["records"].items()},
     }
@@ -85,4 +88,4 @@ def _metrics(detector: Detector) -> dict[str, float]:
     }
     if holdout:
         metrics |= {f"holdout_{name}": float(holdout[name]) for name in ("asked", "observed", "standard_error")}
-    return {name: value for name, value in metrics.items() if value is not None}
+    return {name: value for name, value in metrics.items() if value is not None and math.isfinite(value)}

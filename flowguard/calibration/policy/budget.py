@@ -14,6 +14,8 @@ from flowguard.calibration.policy.fields import only
 from flowguard.calibration.policy.policy import Array, Decision, History, Policy, percent
 from flowguard.errors import CalibrationError
 
+_WANTED = 100
+
 
 @dataclass(frozen=True)
 class Budget(Policy):
@@ -33,6 +35,18 @@ class Budget(Policy):
     def __post_init__(self) -> None:
         if isinstance(self.count, bool) or not isinstance(self.count, int | np.integer) or self.count < 1:
             raise CalibrationError(f"budget is {self.count!r}; expected how many records to flag, 1 or more")
+
+    @property
+    def words(self) -> str:
+        return f"the {self.count:,} strangest of a batch"
+
+    @property
+    def size_wanted(self) -> int:
+        return _WANTED
+
+    @property
+    def reach(self) -> float:
+        return 1.0
 
     def check(self, n: int) -> None:
         """Nothing to refuse: strangest records exist whatever the reference."""

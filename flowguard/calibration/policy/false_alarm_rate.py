@@ -34,6 +34,18 @@ class FalseAlarmRate(Policy):
         if not 0 < self.rate < 1:
             raise CalibrationError(f"false_alarm_rate is {self.rate}; expected a number between 0 and 1")
 
+    @property
+    def words(self) -> str:
+        return f"false alarm rate {percent(self.rate)}"
+
+    @property
+    def size_wanted(self) -> int:
+        return size_needed(self.rate)
+
+    @property
+    def reach(self) -> float:
+        return self.rate
+
     def check(self, n: int) -> None:
         """Raise `CalibrationError` when `n` reference records cannot reach the rate."""
         if smallest_level(n) > self.rate:

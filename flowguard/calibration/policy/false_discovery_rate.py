@@ -53,6 +53,19 @@ class FalseDiscoveryRate(Policy):
         if not 0 < self.rate < 1:
             raise CalibrationError(f"fdr is {self.rate}; expected a number between 0 and 1")
 
+    @property
+    def words(self) -> str:
+        return f"false discovery rate {percent(self.rate)}{' over all batches' if self.pooled else ' per batch'}"
+
+    @property
+    def size_wanted(self) -> int:
+        # At a hundredth of the rate one record in a hundred can be flagged by itself.
+        return size_needed(self.rate / 100)
+
+    @property
+    def reach(self) -> float:
+        return self.rate
+
     def check(self, n: int) -> None:
         """Raise `CalibrationError` when `n` reference records cannot flag anything, whatever the batch."""
         if smallest_level(n) > self.rate:

@@ -57,6 +57,21 @@ class Policy(ABC):
 
     name: ClassVar[str]
 
+    @property
+    @abstractmethod
+    def words(self) -> str:
+        """The policy in a few words, for people."""
+
+    @property
+    @abstractmethod
+    def size_wanted(self) -> int:
+        """How many reference records this policy takes to be of use."""
+
+    @property
+    @abstractmethod
+    def reach(self) -> float:
+        """No record with a greater p-value is ever flagged."""
+
     @abstractmethod
     def check(self, n: int) -> None:
         """Raise `CalibrationError` when `n` reference records can flag nothing under this policy, ever."""
