@@ -61,7 +61,7 @@ class Budgets:
         since, and `decide` is not called. When `decide` raises, or the process is killed in it, nothing is spent.
 
         `decide` is pure and quick: other writers wait for it. Raises `ValueError` when it returns more discoveries
-        than records or a level that is no probability.
+        than records or a level that is negative or not finite.
         """
         mine = (BUDGETS.c.pipeline == pipeline) & (BUDGETS.c.key == key)
         records = index(records)
@@ -77,7 +77,7 @@ class Budgets:
             t, before = int(last) + 1, int(spent)  # PostgreSQL's sums are decimals
             found, level = decide(t, before)
             discoveries = index(found)
-            if not 0 <= discoveries <= records or not 0 <= level <= 1 or math.isnan(level):
+            if not 0 <= discoveries <= records or not (math.isfinite(level) and level >= 0):
                 raise ValueError(
                     f"The decision on batch {batch} of {pipeline} ({key}) is impossible: {discoveries} discoveries in "
                     f"{records} records at level {level}."

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flowguard.calibration import FalseDiscoveryRate
 from flowguard.store import Reservation, Store
 from tests.store import laws
 from tests.store.racing import lond
@@ -60,11 +61,23 @@ def test_a_decision_that_fails_spends_nothing(store: Store) -> None:
     assert store.budgets.of("meters", KEY) == []
 
 
-@pytest.mark.parametrize("wrong", [(51, 0.1), (-1, 0.1), (1, float("nan")), (1, 1.1), (1, -0.1)])
+@pytest.mark.parametrize("wrong", [(51, 0.1), (-1, 0.1), (1, float("nan")), (1, float("inf")), (1, -0.1)])
 def test_an_impossible_decision_is_refused(store: Store, wrong: tuple[int, float]) -> None:
     with pytest.raises(ValueError, match="batch a of meters"):
         store.budgets.reserve("meters", KEY, batch="a", records=50, decide=lambda t, before: wrong)
     assert store.budgets.of("meters", KEY) == []
+
+
+def test_the_pooled_false_discovery_rate_decides_in_turn(store: Store) -> None:
+    decide = FalseDiscoveryRate(0.2, pooled=True).in_turn(np.array([0.9, *[0.001] * 9]), n_reference=999)
+    made = [store.budgets.reserve("meters", KEY, batch=f"{day:02}", records=10, decide=decide) for day in range(1, 31)]
+    assert [row.discoveries for row in made[:2]] == [9, 9]
+    assert made[-1].discoveries_before == sum(row.discoveries for row in made[:-1])
+
+
+def test_after_many_discoveries_a_level_may_be_above_one(store: Store) -> None:
+    made = store.budgets.reserve("meters", KEY, batch="a", records=50, decide=lambda t, before: (50, 1.5))
+    assert store.budgets.of("meters", KEY) == [made]
 
 
 def test_numbers_of_numpy_are_kept_as_numbers(store: Store) -> None:
