@@ -22,7 +22,7 @@ class Undecided:
     """
 
     def __init__(self, calibration: Calibration) -> None:
-        self._calibration, self._policy = calibration, calibration.policy
+        self._calibration, self.policy = calibration, calibration.policy
         self._scores: list[np.ndarray] = []
         self._p_values: list[np.ndarray] = []
         self._sizes: list[np.ndarray] = []
@@ -64,14 +64,14 @@ class Undecided:
     def decide(self, history: History | None = None) -> Decision:
         """What the policy makes of the batch."""
         score = record_id = None
-        if isinstance(self._policy, Budget):
+        if isinstance(self.policy, Budget):
             # Ids break ties. Those of records out of reach say nothing, so they all have one.
             score, record_id = self.scores, np.zeros(self._rows, dtype=np.int64)
             ids = [name for _, _, names in self._records for name in names]
             order = np.unique(np.array(ids, dtype=str), return_inverse=True)[1] if ids else np.zeros(0, dtype=int)
             places = [place for place, _, _ in self._records]
             record_id[np.concatenate(places) if places else np.zeros(0, dtype=int)] = order
-        return self._policy.decide(
+        return self.policy.decide(
             self.p_values, score=score, record_id=record_id, n_reference=self.sizes, history=history
         )
 
@@ -92,20 +92,20 @@ class Undecided:
 
     def _bound(self) -> float:
         """No record with a greater p-value can be flagged any more."""
-        if not isinstance(self._policy, Budget):
-            return self._policy.reach
+        if not isinstance(self.policy, Budget):
+            return self.policy.reach
         known = self.p_values
-        if len(known) <= self._policy.count:
-            return self._policy.reach
-        return float(np.partition(known, self._policy.count - 1)[self._policy.count - 1])
+        if len(known) <= self.policy.count:
+            return self.policy.reach
+        return float(np.partition(known, self.policy.count - 1)[self.policy.count - 1])
 
     def _let_go(self) -> None:
-        if not isinstance(self._policy, Budget) or sum(len(ids) for _, _, ids in self._records) < (
-            2 * self._policy.count + _SPARE
+        if not isinstance(self.policy, Budget) or sum(len(ids) for _, _, ids in self._records) < (
+            2 * self.policy.count + _SPARE
         ):
             return
         # Of records with one p-value the higher scores come first, and only a tie of both looks at the ids.
-        p_value, score, count = self.p_values, self.scores, self._policy.count
+        p_value, score, count = self.p_values, self.scores, self.policy.count
         last = np.lexsort((-score, p_value))[count - 1]
         within = (p_value < p_value[last]) | ((p_value == p_value[last]) & (score >= score[last]))
         kept = []

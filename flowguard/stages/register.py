@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import getpass
 import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from flowguard.detector import Detector, load
-from flowguard.registry import Version
+from flowguard.registry import CHALLENGER, CHAMPION, Version
 from flowguard.reports import calibration_plot, training_plot
+from flowguard.stages.models import holder, note_outside
 from flowguard.stages.workspace import Workspace
 
 
@@ -34,6 +36,7 @@ def register(pipeline: str | Path, bundle: Path) -> Registered:
     known = registry.find(spec.name, detector.digest)
     if known is not None:
         return Registered(known, known=True)
+    before = {alias: holder(registry, spec.name, alias) for alias in (CHAMPION, CHALLENGER)}
     version = registry.log_version(
         bundle,
         name=spec.name,
@@ -54,7 +57,19 @@ def register(pipeline: str | Path, bundle: Path) -> Registered:
         key=list(detector.key),
         redact=detector.redact,
     )
+    _note(workspace, version, before)
     return Registered(version, known=False)
+
+
+def _note(workspace: Workspace, version: Version, before: dict[str, int | None]) -> None:
+    """The alias that a new version got, in the journal."""
+    store, parent = workspace.store, version.tags.get("recalibrated", "")
+    for alias in version.aliases:
+        note_outside(store, version.name, alias, before[alias])
+        why = f"recalibrated version {parent}" if parent else "trained"
+        store.aliases.record(
+            version.name, alias, expected_from=before[alias], to=version.version, who=getpass.getuser(), why=why
+        )
 
 
 def clear_drafts(pipeline: str | Path) -> None:

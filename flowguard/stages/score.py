@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from flowguard.calibration import Decision, History
+from flowguard.calibration import Decision, FalseDiscoveryRate, History
 from flowguard.detector import Detector, load
 from flowguard.registry import Version
 from flowguard.stages.decision import Undecided
@@ -22,6 +22,7 @@ from flowguard.stages.manifest import Manifest, latest, manifest_path, read_mani
 from flowguard.stages.output import BatchWriter
 from flowguard.stages.progress import say, work
 from flowguard.stages.workspace import Workspace
+from flowguard.store import ScoredBatch as Remembered
 from flowguard.tables import Fingerprint, RecordIds
 
 
@@ -143,7 +144,7 @@ def score_batch(
             writer.write_quarantine(chunk, record_ids, scores.refused)
             undecided.add(chunk, record_ids, scores, usable)
             read += len(usable)
-        decision, history = _decided(undecided)
+        decision, history = _decided(workspace, wanted, found.name, undecided)
         writer.write_flags(decision.flag)
         if detector.explains:
             for records, named in undecided.flagged(decision):
@@ -180,6 +181,7 @@ def score_batch(
     )
     write_manifest(workspace.folder, manifest)
     writer.remove_superseded()
+    _remember(workspace, manifest)
     if manifest.quarantined_total:
         say(f"{found.name}: {manifest.quarantined_total} of {read} records quarantined ({_listed(quarantined)})")
     if decision.note:
@@ -187,8 +189,27 @@ def score_batch(
     return ScoredBatch(manifest, fresh=True)
 
 
-def _decided(undecided: Undecided) -> tuple[Decision, History | None]:
-    return undecided.decide(), None
+def _decided(
+    workspace: Workspace, version: Version, batch: str, undecided: Undecided
+) -> tuple[Decision, History | None]:
+    """The decision on a batch, and its place in the budget where batches share one.
+
+    A budget is a version's own, as its p-values come from one calibration. A batch is decided once: a delivery that
+    came after keeps the level of the first.
+    """
+    policy = undecided.policy
+    if not isinstance(policy, FalseDiscoveryRate) or not policy.pooled:
+        return undecided.decide(), None
+    reserved = workspace.store.budgets.reserve(
+        version.name,
+        f"version {version.version}, {policy.words}",
+        batch=batch,
+        records=len(undecided.p_values),
+        decide=policy.in_turn(undecided.p_values, n_reference=undecided.sizes),
+    )
+    history = History(reserved.t, reserved.discoveries_before)
+    decision = undecided.decide(history)
+    return replace(decision, flag=undecided.p_values <= reserved.level, level=reserved.level), history
 
 
 @lru_cache(maxsize=4)
@@ -200,6 +221,24 @@ def detector_of(workspace: Workspace, version: Version) -> Detector:
     """The detector of a registered version; fetched and checked once per process."""
     folder = workspace.registry.fetch(version, workspace.runs / ".bundles")
     return _loaded(os.fspath(folder), version.digest)
+
+
+def _remember(workspace: Workspace, manifest: Manifest) -> None:
+    workspace.store.batches.put(
+        Remembered(
+            pipeline=manifest.pipeline,
+            batch=manifest.batch,
+            version=manifest.version,
+            bundle=manifest.bundle,
+            fingerprint=manifest.fingerprint,
+            read=manifest.read,
+            scored=manifest.scored,
+            flagged=manifest.flagged,
+            quarantined=manifest.quarantined_total,
+            policy={**manifest.policy, "level": manifest.level},
+            scored_at=datetime.fromisoformat(manifest.started),
+        )
+    )
 
 
 def _fingerprint(chunks: Iterable[pa.RecordBatch]) -> str:
