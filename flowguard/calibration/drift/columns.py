@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from flowguard.calibration.drift.channel import Measure
-from flowguard.calibration.drift.records import Array, codes, levels, numbers
+from flowguard.calibration.drift.records import FARTHEST, Array, codes, levels, numbers
 from flowguard.calibration.drift.usual import Usual
 
 POINTS = 65
@@ -58,8 +58,11 @@ class Scale:
     def fit(cls, values: Array) -> Scale:
         """From values (n,) without NaN, n of any size."""
         ranks = ndtr(np.linspace(-3, 3, POINTS))
-        finite = np.clip(values, -np.finfo(np.float64).max, np.finfo(np.float64).max)
-        quantiles = np.quantile(finite, ranks, method="inverted_cdf") if len(values) else np.zeros(POINTS)
+        quantiles = (
+            np.quantile(np.clip(values, -FARTHEST, FARTHEST), ranks, method="inverted_cdf")
+            if len(values)
+            else np.zeros(POINTS)
+        )
         points, first, counts = np.unique(quantiles, return_index=True, return_counts=True)
         middle = (ranks[first] + ranks[first + counts - 1]) / 2
         ends = float(ndtri(middle[0] / 2)), float(ndtri((1 + middle[-1]) / 2))

@@ -46,13 +46,15 @@ class Explained:
         penalty = np.full(x.shape[1], RIDGE * max(1, len(x)))
         penalty[0] = 0.0 if len(x) else 1.0
         both = np.linalg.solve(x.T @ x + np.diag(penalty), x.T @ np.stack([scores, scores**2], axis=1))
-        expected, squares = (x @ both).T
+        expected, square = (x @ both).T
         # As `read` has it: about the mean of the record's own unit.
         sizes = np.maximum(1, np.bincount(units))
         own = (np.bincount(units, weights=scores) / sizes)[units]
         mix = (np.bincount(units, weights=expected) / sizes)[units]
         level = Usual.fit(scores - expected, units)
-        return cls(scale, both[:, 0], both[:, 1], level, Usual.fit((scores - own) ** 2 - squares + mix**2, units))
+        # Sums over a column of a matrix have other bits than those over what JSON gives back.
+        means, squares = np.ascontiguousarray(both.T)
+        return cls(scale, means, squares, level, Usual.fit((scores - own) ** 2 - square + mix**2, units))
 
     def read(self, values: Array, design_mean: Array) -> tuple[float, float]:
         """The statistics of level and spread of a batch; NaN for no and for fewer than two values."""

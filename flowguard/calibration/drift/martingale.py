@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-POWERS = (0.1, 0.25, 0.5, 0.75)
+POWERS = (0.2, 0.4, 0.6, 0.8)
 """Bets e u^(e - 1): the first for statistics beyond all earlier ones, the last for shifts hardly seen in one batch."""
 
-BOTH = (0.25, 0.5)
+BOTH = (0.4, 0.6)
 """Powers of the bets on both tails at once: batches that became more variable."""
 
 BETS = 2 * len(POWERS) + len(BOTH) + 1
@@ -96,7 +96,7 @@ class Capital:
 
 _WAKING = np.array(WAKING)[:, None]
 _POWERS = np.array(POWERS)
-_LEAST = 1e-12  # rounding may carry a rank to 1, where a density is infinite
+_LEAST = 1e-12  # rounding may carry a rank to 1, where a density is infinite; held back, it pays less than it might
 _LOG_POWERS = np.log(_POWERS)
 _PLACES = [POWERS.index(power) for power in BOTH]
 

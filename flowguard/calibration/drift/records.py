@@ -60,6 +60,10 @@ class Records:
         return Records(self.score[rows], features, context, conditional, group)
 
 
+FARTHEST = 1e150
+"""Beyond it values are held there: no infinity reaches a table."""
+
+
 def is_number(values: NDArray[Any]) -> bool:
     """Whether a column is one of numbers or dates by its type."""
     return np.asarray(values).dtype.kind in "fiumM"
@@ -73,7 +77,7 @@ def numbers(values: NDArray[Any], name: str) -> Array:
         days = array.astype(unit).astype(np.int64) / 86_400_000_000.0
         return np.where(np.isnat(array), np.nan, days)
     try:
-        return array.astype(np.float64)
+        return np.clip(array.astype(np.float64), -FARTHEST, FARTHEST)
     except (TypeError, ValueError):
         raise ValueError(f"column {name!r} was sealed as numbers, and holds something else") from None
 

@@ -15,7 +15,7 @@ from flowguard.calibration.calibration import FEWEST_UNITS, reference_half
 from flowguard.calibration.drift.channel import Channel, Measure, Part
 from flowguard.calibration.drift.columns import Column, Levels, Number, column_from_json
 from flowguard.calibration.drift.explained import Explained
-from flowguard.calibration.drift.records import Array, Records, is_number
+from flowguard.calibration.drift.records import FARTHEST, Array, Records, is_number
 from flowguard.calibration.drift.summary import BatchSummary, known
 from flowguard.errors import BundleError
 
@@ -75,7 +75,9 @@ class Reference:
         x = np.concatenate([np.zeros((len(part), 0)), *design], axis=1)
         return cls(
             score=Explained.fit(part.score, x, places[some]),
-            tenths=np.quantile(records.score, np.arange(1, TENTHS) / TENTHS, method="inverted_cdf"),
+            tenths=np.quantile(
+                np.clip(records.score, -FARTHEST, FARTHEST), np.arange(1, TENTHS) / TENTHS, method="inverted_cdf"
+            ),
             features=features,
             context=context,
             conditional={
@@ -197,7 +199,8 @@ def seal(
     to it than any later batch does, and a bet finds that. With fewer than 8 units the reference has all of them, and
     the first batch has none to rank among.
 
-    Where units are days and so are batches. `days` has the date of a unit as a number. Units come in the order of
+    The summaries are comparable where units are what batches are, days mostly; where units are entities, begin with
+    none. `days` has the date of a unit as a number. Units come in the order of
     their days, or of their names.
 
     >>> rng = np.random.default_rng(0)

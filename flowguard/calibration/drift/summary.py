@@ -48,5 +48,5 @@ class BatchSummary:
 
 
 def known(values: Mapping[str, float]) -> dict[str, float]:
-    """Without those that are no number: JSON has none."""
-    return {key: float(value) for key, value in values.items() if not math.isnan(value)}
+    """Without those that are not finite: JSON has none."""
+    return {key: float(value) for key, value in values.items() if math.isfinite(value)}
