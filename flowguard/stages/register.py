@@ -52,6 +52,7 @@ def register(pipeline: str | Path, bundle: Path) -> Registered:
             "measure_id": detector.measure_id,
             "fingerprint": str(detector.provenance["fingerprint"]),
             "training": str(detector.provenance["training"]),
+            **({"recalibrated": str(origin["version"])} if (origin := detector.provenance.get("recalibrated")) else {}),
         },
         inputs=dict(detector.input_schema()),
         key=list(detector.key),

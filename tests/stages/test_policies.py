@@ -121,7 +121,7 @@ def test_a_false_discovery_rate_is_decided_on_the_whole_batch(tmp_path: Path) ->
     assert np.array_equal(flags, p_value <= odd.level)
     assert 0 < odd.level < 0.2
     assert sum(results[f"part{i}"].manifest.flagged for i in range(3)) <= 10
-    reasons = flagged(path, batch="odd", limit=100)
+    reasons = flagged(path, batch="odd", top=100)
     assert all(record.reasons[0].column == "power" for record in reasons.records[:20])
     page = report(path).run.read_text(encoding="utf-8")
     assert "false discovery rate 20 % per batch" in page
