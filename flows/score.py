@@ -6,15 +6,23 @@ python -m flows.score pipelines/flights.yaml
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
 
 from flows.local import RETRY, artifact_key, run_id, run_name, settle, stop_in_order  # isort: skip  (sets Prefect's defaults before it is imported)
 
 from prefect import flow, task
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.events import emit_event
 
+from flowguard.calibration.drift import DriftRecord
+from flowguard.spec import load_pipeline
 from flowguard.stages.progress import work
+from flowguard.stages.recalibrate import recalibrate
 from flowguard.stages.score import ScoredBatch, plan_scoring, score_batch
+
+from flows.train import train  # isort: skip  (after Prefect's defaults)
 
 plan = task(plan_scoring, name="plan", **RETRY)
 score_one = task(score_batch, name="score", task_run_name="score {batch}", **RETRY)
@@ -42,7 +50,39 @@ def score(
             table=[_figures(result) for result in results],
             description=f"{planned.name} version {planned.version}: {len(results)} batches",
         )
+    changed = [result.drift for result in results if result.drift is not None and result.drift.alarms]
+    if changed:
+        _tell_drift(pipeline, planned.name, planned.version, changed)
     return results
+
+
+def _tell_drift(pipeline: str, name: str, version: int, changed: Sequence[DriftRecord]) -> None:
+    """What follows an alarm, as the pipeline file says: an event for each and an artifact; then a challenger."""
+    then = load_pipeline(Path(pipeline)).drift.then
+    if then == "nothing":
+        return
+    for record in changed:
+        emit_event(
+            event="flowguard.drift",
+            resource={"prefect.resource.id": f"flowguard.pipeline.{name}", "prefect.resource.name": name},
+            payload={
+                "batch": record.batch,
+                "version": version,
+                "kind": record.drift.kind if record.drift else "",
+                "sentence": record.drift.sentence if record.drift else "",
+                "channels": list(record.alarms),
+            },
+        )
+    lines = [f"- **{record.batch}**: {record.drift.sentence}" for record in changed if record.drift is not None]
+    create_markdown_artifact(
+        key=f"{artifact_key(name)}-drift",
+        markdown="\n".join([f"# Drift in {name}, version {version}", *lines]),
+        description=f"{len(lines)} alarms; then: {then}",
+    )
+    if then == "recalibrate":
+        task(recalibrate, name="recalibrate", **RETRY)(pipeline, version=version)
+    elif then == "train":
+        train(pipeline)
 
 
 def _figures(result: ScoredBatch) -> dict[str, object]:

@@ -9,6 +9,7 @@ from flowguard.detector.face import FlowDetector
 from flowguard.detector.fit import Columns, Held, calibrate, check_hold_out, fit, hold
 from flowguard.detector.groups import group_counts
 from flowguard.detector.storage import load, save
+from flowguard.detector.watch import Watch, Watched
 
 __all__ = [
     "Columns",
@@ -18,6 +19,8 @@ __all__ = [
     "FlowDetector",
     "Held",
     "Scores",
+    "Watch",
+    "Watched",
     "calibrate",
     "check_hold_out",
     "digest",

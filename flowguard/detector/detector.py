@@ -16,6 +16,7 @@ from flowguard.calibration import Calibration, History, Policy
 from flowguard.density import RecordDensity
 from flowguard.detector.evaluate import Evaluation, evaluate, inputs_of, refusals, sealed_threads
 from flowguard.detector.groups import group_values
+from flowguard.detector.watch import Watched
 from flowguard.encoding import Encoded, Encoder
 from flowguard.errors import CalibrationError
 from flowguard.explain import Baseline, Reason, reasons_for
@@ -61,6 +62,8 @@ class Scores:
 class Detector:
     """Encoder, density and calibration; `calibration` and `baseline` are None until `calibrate` has run.
 
+    `watched` is what drift compares batches with, None where nobody asked for it.
+
     `columns` maps every raw column that is read to its Arrow type as text, `key` names the columns that identify a
     record, `redact` those never shown. `provenance` and `history` are plain JSON.
     """
@@ -74,6 +77,7 @@ class Detector:
     engine: Engine = Engine()
     calibration: Calibration | None = None
     baseline: Baseline | None = None
+    watched: Watched | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     history: Sequence[Mapping[str, Any]] = ()
     digest: str = ""

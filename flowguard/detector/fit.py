@@ -11,13 +11,14 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from flowguard.calibration import Calibration, Cells, Parts, Policy, RateCheck, ScoreName
+from flowguard.calibration import Calibration, Cells, Parts, Policy, RateCheck, ScoreName, drift
 from flowguard.density import RecordDensity
 from flowguard.detector.detector import Detector, Engine
 from flowguard.detector.evaluate import inputs_of, refusals, sealed_threads
 from flowguard.detector.expert_fit import add_experts
 from flowguard.detector.groups import group_values
 from flowguard.detector.screen import Screen
+from flowguard.detector.watch import Watch, Watched
 from flowguard.encoding import ContextSettings, Encoded, Encoder, FeatureSettings
 from flowguard.errors import CalibrationError
 from flowguard.explain import Baseline
@@ -140,7 +141,7 @@ class Held:
 
     `terms` (k, features) are each column's part of -log_likelihood, for the baseline, and `pattern` (k,) goes with
     them: of all records, or of some where experts make them costly; None for families without. `groups` are the values
-    that calibration cells go by, (n,) each.
+    that calibration cells go by, (n,) each, `watch` what drift is to compare batches with.
     """
 
     parts: Parts
@@ -149,18 +150,29 @@ class Held:
     pattern: np.ndarray
     refused: int
     groups: Sequence[np.ndarray] = ()
+    watch: Watch | None = None
 
     def __len__(self) -> int:
         return len(self.parts)
 
 
-def hold(detector: Detector, chunks: Iterable[tuple[pa.RecordBatch, np.ndarray]], *, by: Sequence[str] = ()) -> Held:
-    """Evaluate held-out records, given as batches with the unit of each record; `by` as in `group_values`."""
+def hold(
+    detector: Detector,
+    chunks: Iterable[tuple[pa.RecordBatch, np.ndarray]],
+    *,
+    by: Sequence[str] = (),
+    watched: bool = False,
+) -> Held:
+    """Evaluate held-out records, given as batches with the unit of each record; `by` as in `group_values`.
+
+    `watched`: also keep what drift is to compare batches with.
+    """
     parts: list[Parts] = []
     units: list[np.ndarray] = []
     terms: list[np.ndarray] = []
     pattern: list[np.ndarray] = []
     groups: list[list[np.ndarray]] = []
+    watch = Watch(detector.encoder, detector.columns, tuple(detector.redact)) if watched else None
     refused = 0
     for batch, unit in chunks:
         encoded = detector.encode(batch)
@@ -168,6 +180,8 @@ def hold(detector: Detector, chunks: Iterable[tuple[pa.RecordBatch, np.ndarray]]
         usable = np.array([reason is None for reason in refusals(encoded, found)], dtype=bool)
         refused += int((~usable).sum())
         parts.append(found.parts(usable))
+        if watch is not None:
+            watch.add(batch, parts[-1], usable)
         units.append(np.asarray(unit)[usable])
         groups.append([values[usable] for values in group_values(by, batch, encoded)])
         if detector.explains:
@@ -191,16 +205,24 @@ def hold(detector: Detector, chunks: Iterable[tuple[pa.RecordBatch, np.ndarray]]
         pattern=np.concatenate(pattern) if detector.explains else np.zeros(0, dtype=str),
         refused=refused,
         groups=[np.concatenate(column) for column in zip(*groups, strict=True)],
+        watch=watch,
     )
 
 
 def calibrate(
-    detector: Detector, held: Held, *, policy: Policy, score: ScoreName = "default", cells: Cells | None = None
+    detector: Detector,
+    held: Held,
+    *,
+    policy: Policy,
+    score: ScoreName = "default",
+    cells: Cells | None = None,
+    by_day: bool = False,
 ) -> Detector:
     """The same detector with p-values, policy and baseline from `held`, which it must not have been trained on.
 
     `score` chooses what records are ranked by; see `flowguard.calibration.scores`. `cells` are by the groups that
-    `held` has. Raises `CalibrationError` when there are too few records for the policy, in all or in a cell.
+    `held` has. `by_day`: units are days and so are batches, which drift then ranks among them. Raises
+    `CalibrationError` when there are too few records for the policy, in all or in a cell.
     """
     if not len(held):
         raise CalibrationError(
@@ -211,7 +233,13 @@ def calibrate(
     cell = cells.of(held.groups, len(held))
     calibration = Calibration.fit(held.parts, held.unit, policy=policy, score=score, cells=cells, cell=cell)
     baseline = None if held.terms is None else Baseline.fit(held.terms, held.pattern)
-    return replace(detector, calibration=calibration, baseline=baseline)
+    watched = None
+    if held.watch is not None:
+        places = held.watch.places
+        records = held.watch.records(calibration.score(held.parts), cell if len(cells.names) > 1 else None)
+        reference, earlier = drift.seal(records, held.unit[places])
+        watched = Watched(reference, earlier if by_day else ())
+    return replace(detector, calibration=calibration, baseline=baseline, watched=watched)
 
 
 def check_hold_out(detector: Detector, holdout: Held) -> tuple[RateCheck, dict[str, RateCheck]]:

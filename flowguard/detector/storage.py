@@ -14,6 +14,7 @@ from flowguard.calibration import Calibration
 from flowguard.density import RecordDensity
 from flowguard.detector import bundle
 from flowguard.detector.detector import Detector, Engine
+from flowguard.detector.watch import Watched
 from flowguard.encoding import Encoder
 from flowguard.errors import BundleError
 from flowguard.explain import Baseline
@@ -46,6 +47,8 @@ def save(detector: Detector, folder: str | Path) -> str:
     for name, part in (("calibration", detector.calibration), ("baseline", detector.baseline)):
         if part is not None:
             documents[name], arrays[name] = part.to_state()
+    if detector.watched is not None:
+        documents["drift"] = detector.watched.to_dict()
     return bundle.seal(
         Path(folder),
         documents=documents,
@@ -91,6 +94,7 @@ def load(folder: str | Path) -> Detector:
             baseline=(
                 Baseline.from_state(documents["baseline"], arrays["baseline"]) if "baseline" in documents else None
             ),
+            watched=Watched.from_dict(documents["drift"]) if "drift" in documents else None,
             provenance=documents["provenance"],
             history=documents["training"],
             digest=digest,

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 from flowguard.spec.columns import Columns, CyclicContext
 from flowguard.spec.section import Section, misfit
 from flowguard.spec.sections import (
+    DriftSection,
     ModelSection,
     OutputSection,
     PolicySection,
@@ -64,6 +65,8 @@ class Pipeline(Section):
     what the experts of `model.kernel` say together (default where that is set)."""
     policy: PolicySection = PolicySection()
     """What is flagged."""
+    drift: DriftSection = DriftSection()
+    """When the data is said to have changed, and what follows."""
     output: OutputSection = OutputSection()
     """What is written."""
     schedule: ScheduleSection | None = None

@@ -185,6 +185,16 @@ class PolicySection(Section):
         return {"false_alarm_rate": 0.001 if self.false_alarm_rate is None else self.false_alarm_rate}
 
 
+class DriftSection(Section):
+    """When the data is said to have changed, and what follows."""
+
+    chance: float = Field(default=0.01, gt=0, lt=1)
+    """The chance of any alarm, ever, while batches stay as they were, however often one looks."""
+    then: Literal["nothing", "notify", "recalibrate", "train"] = "notify"
+    """What an alarm brings about in scheduled runs beside its row in the store: nothing; notify, a Prefect event and
+    an artifact; recalibrate or train, these and a challenger, made from the split's period."""
+
+
 class OutputSection(Section):
     """What is written."""
 

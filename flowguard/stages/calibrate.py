@@ -48,7 +48,7 @@ def calibrate(pipeline: str | Path, draft: Path) -> Calibrated:
     for part in ("calibration", "holdout"):
         with work(f"evaluating the {part} records") as bar:
             chunks = ((batch, units_of(batch)) for batch in _counted(stream(draft, part)(), bar.advance))
-            held[part] = detectors.hold(detector, chunks, by=spec.groups)
+            held[part] = detectors.hold(detector, chunks, by=spec.groups, watched=True)
     counts = detectors.group_counts(spec.groups, stream(draft, "train")(), detector.encoder)
     cells = cells_of(spec, counts, share=len(held["calibration"]) / max(1, sum(counts.values())))
     return seal(spec, detector, held["calibration"], held["holdout"], cells=cells, folder=draft / "bundle")
@@ -57,12 +57,12 @@ def calibrate(pipeline: str | Path, draft: Path) -> Calibrated:
 def cells_of(spec: Pipeline, counts: Mapping[tuple[str, ...], int], *, share: float) -> Cells:
     """The calibration cells of `policy.per`, of training counts alone.
 
-    A cell is large enough if the calibration records to be expected of it, `share` for each training record, are twice
-    what the policy needs: half may go to the ranks of the score, and days differ.
+    A cell is large enough if the calibration records to be expected of it, `share` for each training record, are three
+    times what the policy needs: half may go to the ranks of the score, and days differ.
     """
     if not spec.groups:
         return Cells()
-    needed = 4 * policy_of(spec).size_wanted
+    needed = 3 * policy_of(spec).size_wanted
     return Cells.fit(list(spec.groups), counts, least=needed / share if share > 0 else float("inf"))
 
 
@@ -71,7 +71,9 @@ def seal(
 ) -> Calibrated:
     """Calibrate `detector`, check it on the hold-out and seal it in `folder`."""
     policy = policy_of(spec)
-    detector = detectors.calibrate(detector, calibration, policy=policy, score=spec.score, cells=cells)
+    detector = detectors.calibrate(
+        detector, calibration, policy=policy, score=spec.score, cells=cells, by_day=by_day(spec)
+    )
     check, likelihood = None, None
     by_cell: dict[str, RateCheck] = {}
     if len(holdout):
@@ -100,6 +102,11 @@ def seal(
         cells=by_cell,
         holdout_log_likelihood=likelihood,
     )
+
+
+def by_day(spec: Pipeline) -> bool:
+    """Whether batches are days and so are the units of the split."""
+    return spec.source.batch == "day" and set(spec.unit) <= {spec.source.time, "date", "year", "month", "day"}
 
 
 def _counted(batches: Iterator[pa.RecordBatch], advance: Callable[[float], None]) -> Iterator[pa.RecordBatch]:

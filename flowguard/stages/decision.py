@@ -61,6 +61,12 @@ class Undecided:
         """How many reference records each was ranked among, (n,)."""
         return np.concatenate(self._sizes) if self._sizes else np.zeros(0, dtype=np.int32)
 
+    @property
+    def groups(self) -> np.ndarray:
+        """Their calibration cells, (n,)."""
+        places = np.concatenate(self._places) if self._places else np.zeros(0, dtype=np.int32)
+        return np.array(self._calibration.cells.names)[places]
+
     def decide(self, history: History | None = None) -> Decision:
         """What the policy makes of the batch."""
         score = record_id = None

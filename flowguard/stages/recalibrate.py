@@ -79,7 +79,7 @@ def recalibrate(
         held = {}
         for part in records:
             with work(f"evaluating the {part} records") as bar:
-                held[part] = detectors.hold(detector, chunks(part), by=by)
+                held[part] = detectors.hold(detector, chunks(part), by=by, watched=True)
         if not len(held["calibration"]):
             raise CalibrationError(
                 f"No record from {period[0] or 'the beginning'} to {period[1] or 'the end'} is left to calibrate "

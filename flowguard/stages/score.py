@@ -15,9 +15,11 @@ import numpy as np
 import pyarrow as pa
 
 from flowguard.calibration import Decision, FalseDiscoveryRate, History
-from flowguard.detector import Detector, load
+from flowguard.calibration.drift import DriftRecord
+from flowguard.detector import Detector, Watch, load
 from flowguard.registry import Version
 from flowguard.stages.decision import Undecided
+from flowguard.stages.drift import day_of, observe
 from flowguard.stages.manifest import Manifest, latest, manifest_path, read_manifest, write_manifest
 from flowguard.stages.output import BatchWriter
 from flowguard.stages.progress import say, work
@@ -28,10 +30,11 @@ from flowguard.tables import Fingerprint, RecordIds
 
 @dataclass(frozen=True)
 class ScoredBatch:
-    """One batch's result; `fresh` is False when it had been scored before and nothing was done."""
+    """One batch's result; `fresh` is False when it had been scored before, and nothing was done nor drift looked at."""
 
     manifest: Manifest
     fresh: bool
+    drift: DriftRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -132,17 +135,20 @@ def score_batch(
     read = 0
     assert detector.calibration is not None, "only calibrated versions are registered"
     undecided = Undecided(detector.calibration)
+    watch = Watch(detector.encoder, detector.columns, tuple(detector.redact))
     with BatchWriter(workspace, found.name, wanted.version, key=spec.source.key) as writer:
         for chunk in source.read(columns, batch=found):
             fingerprint.update(chunk)
             encoded = detector.encode(chunk)
-            scores = detector.judge(chunk, encoded, detector.evaluate(encoded))
+            evaluation = detector.evaluate(encoded)
+            scores = detector.judge(chunk, encoded, evaluation)
             record_ids = ids.update(chunk)
             usable = np.array([reason is None for reason in scores.refused], dtype=bool)
             quarantined.update(reason for reason in scores.refused if reason is not None)
             writer.write_scores(chunk, record_ids, scores, usable)
             writer.write_quarantine(chunk, record_ids, scores.refused)
             undecided.add(chunk, record_ids, scores, usable)
+            watch.add(chunk, evaluation.parts(usable), usable)
             read += len(usable)
         decision, history = _decided(workspace, wanted, found.name, undecided)
         writer.write_flags(decision.flag)
@@ -182,11 +188,26 @@ def score_batch(
     write_manifest(workspace.folder, manifest)
     writer.remove_superseded()
     _remember(workspace, manifest)
+    drifted = _observe(workspace, wanted, detector, found.name, undecided, watch)
     if manifest.quarantined_total:
         say(f"{found.name}: {manifest.quarantined_total} of {read} records quarantined ({_listed(quarantined)})")
     if decision.note:
         say(f"{found.name}: {decision.note}")
-    return ScoredBatch(manifest, fresh=True)
+    if drifted is not None and drifted.drift is not None:
+        say(f"{found.name}: DRIFT: {drifted.drift.sentence}")
+    return ScoredBatch(manifest, fresh=True, drift=drifted)
+
+
+def _observe(
+    workspace: Workspace, version: Version, detector: Detector, batch: str, undecided: Undecided, watch: Watch
+) -> DriftRecord | None:
+    """The batch's drift record; None for a version that was sealed without anything to compare with."""
+    if detector.watched is None:
+        return None
+    reference = detector.watched.reference
+    group = undecided.groups if reference.group is not None else None
+    summary = reference.summarise(watch.records(undecided.scores, group), batch=batch, day=day_of(batch))
+    return observe(workspace, version, detector, summary)
 
 
 def _decided(
