@@ -2,11 +2,13 @@
 
     OMP_NUM_THREADS=2 python benchmarks/cost.py
     OMP_NUM_THREADS=1 python benchmarks/cost.py --rows 2000 --columns 20
+    python benchmarks/cost.py --device cuda
 
 Operations are those of the products of matrices in one score, all experts and column orders together, a multiplication
 and an addition counting as two (torch counts them; what is added beside products is not in it). Rows a second are those
 of `score_samples`, encoding and calibration included, beside scikit-learn's isolation forest of 100 trees on the same
-rows, in turn; the ratio is the median of the rounds. The fit is of `--rows` by `--columns` made numbers.
+rows, in turn; the ratio is the median of the rounds. The fit is of `--rows` by `--columns` made numbers; one on another
+device than the CPU is made on the CPU too, and the flags of both on fresh rows are compared.
 """
 
 from __future__ import annotations
@@ -67,6 +69,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=25_000, help="rows of the large fit (default: 25,000)")
     parser.add_argument("--columns", type=int, default=100, help="its columns (default: 100)")
     parser.add_argument("--threads", type=int, default=2, help="threads of the large fit (default: 2)")
+    parser.add_argument("--device", default="cpu", help="where the large fit is trained (default: cpu)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of scoring (default: 5)")
     args = parser.parse_args()
     console = Console()
@@ -89,13 +92,18 @@ def main() -> None:
         rate, ratio = np.median(found[:, place]), np.median(found[:, place] / found[:, 2])
         table.add_row(name, counted[place], f"{rate:,.0f}", f"{ratio:.2f}")
     console.print(table)
-    with console.status(f"Fitting {args.rows:,} x {args.columns} ..."):
-        large = made(args.rows, args.columns, seed=2)
-        began = time.perf_counter()
-        fitted = FlowDetector(random_state=0, threads=args.threads).fit(large)
-        seconds = time.perf_counter() - began
-    told = f"{seconds:.0f} s, {fitted.n_iter_} epochs"
-    console.print(f"\nFit of {args.rows:,} x {args.columns} with {args.threads} thread(s): {told}")
+    large, fresh = made(args.rows, args.columns, seed=2), made(SCORED, args.columns, seed=3)
+    flags = []
+    for device in dict.fromkeys((args.device, "cpu")):
+        with console.status(f"Fitting {args.rows:,} x {args.columns} on {device} ..."):
+            began = time.perf_counter()
+            fitted = FlowDetector(random_state=0, threads=args.threads, device=device).fit(large)
+            seconds = time.perf_counter() - began
+        told = f"{seconds:.0f} s, {fitted.n_iter_} epochs"
+        console.print(f"\nFit of {args.rows:,} x {args.columns} on {device} with {args.threads} thread(s): {told}")
+        flags.append(fitted.predict(fresh))
+    if len(flags) > 1:
+        console.print(f"Of {SCORED:,} fresh rows {(flags[0] == flags[1]).mean():.2%} get the same flag from both fits.")
 
 
 if __name__ == "__main__":
