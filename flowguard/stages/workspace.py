@@ -11,7 +11,8 @@ from flowguard.registry import Registry
 from flowguard.spec import Pipeline, load_pipeline
 from flowguard.stages.init import infer_columns
 from flowguard.store import Store
-from flowguard.tables import Source, open_files, open_query
+from flowguard.tables import Source, open_files
+from flowguard.tables.query import open_query
 
 STORE = "FLOWGUARD_STORE"
 """The environment variable with the address of the store; without it, a SQLite file in the runs folder."""

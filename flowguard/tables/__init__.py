@@ -6,7 +6,6 @@ from __future__ import annotations
 from flowguard.tables.files import open_files
 from flowguard.tables.identity import Fingerprint, RecordIds, record_ids
 from flowguard.tables.infer import ColumnProfile, identifies, profile
-from flowguard.tables.query import open_query
 from flowguard.tables.schema import Wanted, check_columns
 from flowguard.tables.source import Batch, Source
 from flowguard.tables.split import part_of, unit_of
@@ -26,7 +25,6 @@ __all__ = [
     "check_columns",
     "identifies",
     "open_files",
-    "open_query",
     "part_of",
     "profile",
     "record_ids",

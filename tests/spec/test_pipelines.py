@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from flowguard.spec import load_pipeline
-from flowguard.tables import Wanted, check_columns, open_query
+from flowguard.tables import Wanted, check_columns
+from flowguard.tables.query import open_query
 from tests.tables.tables import put, rows
 
 FOLDER = Path(__file__).parents[2] / "pipelines"

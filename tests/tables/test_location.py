@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from flowguard.errors import SourceError
-from flowguard.tables import open_files, open_query
+from flowguard.tables import open_files
 from flowguard.tables.location import s3_filesystem
+from flowguard.tables.query import open_query
 from tests.tables.tables import rows
 
 

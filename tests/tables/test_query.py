@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from flowguard.errors import SchemaError, SourceError
-from flowguard.tables import open_query
+from flowguard.tables.query import open_query
 from tests.tables.tables import put, rows
 
 JOIN = """
