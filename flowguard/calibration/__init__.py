@@ -5,6 +5,7 @@ from __future__ import annotations
 from flowguard.calibration.calibration import Calibration
 from flowguard.calibration.conformal import p_value, size_needed, smallest_level, smoothed_p_value, uniform_of
 from flowguard.calibration.coverage import RateCheck, check_rate
+from flowguard.calibration.extrapolate import Tail
 from flowguard.calibration.p_values import PValues
 from flowguard.calibration.parts import Parts
 from flowguard.calibration.policy import (
@@ -33,6 +34,7 @@ __all__ = [
     "RateCheck",
     "Score",
     "ScoreName",
+    "Tail",
     "TailRank",
     "check_rate",
     "p_value",
