@@ -5,6 +5,7 @@ from __future__ import annotations
 from flowguard.calibration.calibration import Calibration
 from flowguard.calibration.conformal import p_value, size_needed, smallest_level, smoothed_p_value, uniform_of
 from flowguard.calibration.coverage import RateCheck, check_rate
+from flowguard.calibration.cross import cross_p_value
 from flowguard.calibration.extrapolate import Tail
 from flowguard.calibration.p_values import PValues
 from flowguard.calibration.parts import Parts
@@ -37,6 +38,7 @@ __all__ = [
     "Tail",
     "TailRank",
     "check_rate",
+    "cross_p_value",
     "p_value",
     "read_policy",
     "size_needed",
