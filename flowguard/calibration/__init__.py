@@ -20,6 +20,7 @@ from flowguard.calibration.policy import (
 )
 from flowguard.calibration.scores import SCORES, Score, ScoreName
 from flowguard.calibration.tail import TailRank
+from flowguard.calibration.weighted import effective_size, forgetting_weights, weighted_p_value, weighted_size
 
 __all__ = [
     "SCORES",
@@ -39,10 +40,14 @@ __all__ = [
     "TailRank",
     "check_rate",
     "cross_p_value",
+    "effective_size",
+    "forgetting_weights",
     "p_value",
     "read_policy",
     "size_needed",
     "smallest_level",
     "smoothed_p_value",
     "uniform_of",
+    "weighted_p_value",
+    "weighted_size",
 ]
