@@ -6,6 +6,8 @@ from flowguard.calibration.calibration import Calibration
 from flowguard.calibration.cells import Cells
 from flowguard.calibration.conformal import p_value, size_needed, smallest_level, smoothed_p_value, uniform_of
 from flowguard.calibration.coverage import RateCheck, check_rate
+from flowguard.calibration.cross import cross_p_value
+from flowguard.calibration.extrapolate import Tail
 from flowguard.calibration.p_values import PValues
 from flowguard.calibration.parts import Parts
 from flowguard.calibration.policy import (
@@ -19,6 +21,7 @@ from flowguard.calibration.policy import (
 )
 from flowguard.calibration.scores import SCORES, Score, ScoreName
 from flowguard.calibration.tail import TailRank
+from flowguard.calibration.weighted import effective_size, forgetting_weights, weighted_p_value, weighted_size
 
 __all__ = [
     "SCORES",
@@ -35,12 +38,18 @@ __all__ = [
     "RateCheck",
     "Score",
     "ScoreName",
+    "Tail",
     "TailRank",
     "check_rate",
+    "cross_p_value",
+    "effective_size",
+    "forgetting_weights",
     "p_value",
     "read_policy",
     "size_needed",
     "smallest_level",
     "smoothed_p_value",
     "uniform_of",
+    "weighted_p_value",
+    "weighted_size",
 ]

@@ -20,7 +20,7 @@ def slowly(p: np.ndarray, rate: float, t: int, before: int) -> list[bool]:
 
 def test_the_shares_of_the_budget_sum_to_one() -> None:
     first = sum(lond.share(t) for t in range(1, 100_001))
-    rest = 100_000.5**-0.1 / 0.1 * lond.share(1)  # the integral of t^-1.1 from there on
+    rest = 100_000.5**-0.2 / 0.2 * lond.share(1)  # the integral of t^-1.2 from there on
     assert first + rest == pytest.approx(1, abs=1e-6)
     assert lond.share(1) > lond.share(2) > lond.share(10**6) > 0
     with pytest.raises(ValueError, match="from 1"):
@@ -28,15 +28,17 @@ def test_the_shares_of_the_budget_sum_to_one() -> None:
 
 
 def test_by_hand() -> None:
-    # 0.5 g_1 (0 + r) / 4 = 0.0118 r.
+    # 0.5 g_1 (0 + r) / 4 = 0.0224 r.
     slope = 0.5 * lond.share(1) / 4
-    assert slope == pytest.approx(0.0118, abs=1e-4)
-    p = np.array([0.9, 0.02, 0.03, 0.001])
+    assert slope == pytest.approx(0.0224, abs=1e-4)
+    p = np.array([0.9, 0.06, 0.05, 0.001])
     decision = lond.decide(p, 0.5, t=1, discoveries_before=0, n_reference=999)
     assert decision.flag.tolist() == [False, True, True, True]
     assert decision.level == pytest.approx(3 * slope)
-    # A discovery that came before raises the level of all: 0.9 stays, and 0.059 would do.
-    later = lond.decide(np.array([0.9, 0.05, 0.03, 0.001]), 0.5, t=1, discoveries_before=2, n_reference=999)
+    # Discoveries that came before raise the level: two of them to 5 x 0.0224 for the third.
+    p[1] = 0.11
+    assert lond.decide(p, 0.5, t=1, discoveries_before=0, n_reference=999).flag.tolist() == [False, False, False, True]
+    later = lond.decide(p, 0.5, t=1, discoveries_before=2, n_reference=999)
     assert later.flag.tolist() == [False, True, True, True]
 
 
