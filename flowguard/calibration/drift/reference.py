@@ -200,8 +200,7 @@ def seal(
     the first batch has none to rank among.
 
     The summaries are comparable where units are what batches are, days mostly; where units are entities, begin with
-    none. `days` has the date of a unit as a number. Units come in the order of
-    their days, or of their names.
+    none. `days` has the date of a unit as a number. Units come in the order of their days, or of their names.
 
     >>> rng = np.random.default_rng(0)
     >>> units = np.repeat([f"2013-01-{day:02}" for day in range(1, 31)], 50)
