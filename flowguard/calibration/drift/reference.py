@@ -13,8 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from flowguard.calibration.calibration import FEWEST_UNITS, reference_half
 from flowguard.calibration.drift.channel import Channel, Measure, Part
-from flowguard.calibration.drift.columns import Column, Levels, Number, column_from_json
+from flowguard.calibration.drift.columns import Column, column_from_json
 from flowguard.calibration.drift.explained import Explained
+from flowguard.calibration.drift.levels import Levels
+from flowguard.calibration.drift.number import Number
 from flowguard.calibration.drift.records import FARTHEST, Array, Records, is_number
 from flowguard.calibration.drift.summary import BatchSummary, known
 from flowguard.errors import BundleError
