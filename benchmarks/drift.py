@@ -3,11 +3,11 @@
     OMP_NUM_THREADS=1 python benchmarks/drift.py
     OMP_NUM_THREADS=1 python benchmarks/drift.py --years 200 --repeats 20
 
-About three minutes. A quiet year is 365 days of 100 scores after 60 calibration days, whose records share a random
-effect of their day on level and on spread; the first years are checked against the monitor itself, day by day. Planted
-faults begin 10 to 60 days after 120 calibration days of about 150 flights, and count as found within 90 days, a season
-within the year; the name is that of the first alarm, and what is not found is not named. `season, after a year` has a
-year of calibration days behind it.
+About three minutes of one core. A quiet year is 365 days of 100 scores after 60 calibration days, whose records share a
+random effect of their day on level and on spread; the first years are checked against the monitor itself, day by day.
+Planted faults begin 10 to 60 days after 120 calibration days of about 150 flights, and count as found within 90 days, a
+season within the year; the name is that of the first alarm, and what is not found is not named. `season, after a year`
+has a year of calibration days behind it.
 """
 
 from __future__ import annotations

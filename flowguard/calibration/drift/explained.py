@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flowguard.calibration.drift.columns import Scale
 from flowguard.calibration.drift.records import Array
+from flowguard.calibration.drift.scale import Scale
 from flowguard.calibration.drift.usual import Usual
 
 RIDGE = 1e-3

@@ -21,6 +21,15 @@ LEAST_SCALE = 0.25
 YEAR = 365.25
 
 SLOW_DAYS = 20
+"""A season takes longer than that to be seen to turn."""
+
+SEASONS = 800
+"""Batches that are looked at: two years of days."""
+
+EVIDENT = 2.0
+"""Nats by which slow has to be likelier than at once: a wave has more freedom, and fits a small step as well."""
+
+_TINY = 1e-12
 
 
 def onset(values: Array) -> int:
@@ -56,11 +65,11 @@ def slow(days: Array, values: Array) -> bool:
     """Whether values moved slowly, as a season does, rather than at once.
 
     By least squares: a step at the likeliest batch against a line that bends at the likeliest one 20 days ago or more,
-    as no season turns faster, and against a yearly wave. NaN left out; False with fewer than
-    8 batches, or 20 days.
+    as no season turns faster, and against a yearly wave; slow has to be clearly likelier. Of the last 800 batches, NaN
+    left out; False with fewer than 8 of them, or 20 days.
     """
     there = ~np.isnan(values) & ~np.isnan(days)
-    t, y = days[there], values[there]
+    t, y = days[there][-SEASONS:], values[there][-SEASONS:]
     n = len(y)
     if n < 8 or np.ptp(t) < SLOW_DAYS:
         return False
@@ -72,7 +81,7 @@ def slow(days: Array, values: Array) -> bool:
     smooth = min((_rest(y, np.maximum(0.0, t - t[bend - 1])[:, None]) for bend in early), default=math.inf)
     angle = 2 * math.pi * t / YEAR
     smooth = min(smooth, _rest(y, np.stack([np.cos(angle), np.sin(angle)], axis=1)))
-    return smooth < steps
+    return n * math.log(max(steps, _TINY) / max(smooth, _TINY)) > 2 * EVIDENT
 
 
 def _rest(y: Array, x: Array) -> float:

@@ -13,8 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from flowguard.calibration.calibration import FEWEST_UNITS, reference_half
 from flowguard.calibration.drift.channel import Channel, Measure, Part
-from flowguard.calibration.drift.columns import Column, Levels, Number, column_from_json
+from flowguard.calibration.drift.columns import Column, column_from_json
 from flowguard.calibration.drift.explained import Explained
+from flowguard.calibration.drift.levels import Levels
+from flowguard.calibration.drift.number import Number
 from flowguard.calibration.drift.records import FARTHEST, Array, Records, is_number
 from flowguard.calibration.drift.summary import BatchSummary, known
 from flowguard.errors import BundleError
@@ -200,8 +202,7 @@ def seal(
     the first batch has none to rank among.
 
     The summaries are comparable where units are what batches are, days mostly; where units are entities, begin with
-    none. `days` has the date of a unit as a number. Units come in the order of
-    their days, or of their names.
+    none. `days` has the date of a unit as a number. Units come in the order of their days, or of their names.
 
     >>> rng = np.random.default_rng(0)
     >>> units = np.repeat([f"2013-01-{day:02}" for day in range(1, 31)], 50)
