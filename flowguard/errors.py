@@ -46,3 +46,7 @@ class BundleError(FlowguardError):
 
 class TrainingError(FlowguardError):
     """Training could not produce a usable density."""
+
+
+class StoreError(FlowguardError):
+    """The store of what is remembered between runs cannot be used, or holds something else than was expected."""

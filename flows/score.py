@@ -54,7 +54,7 @@ def _figures(result: ScoredBatch) -> dict[str, object]:
         "quarantined": manifest.quarantined_total,
         "flagged": manifest.flagged,
         "share": round(manifest.flagged / manifest.scored, 6) if manifest.scored else None,
-        "asked": manifest.level,
+        "policy": manifest.rule.words,
         "median score": round(manifest.quantiles["q50"], 3) if manifest.quantiles else None,
         "scored before": not result.fresh,
     }

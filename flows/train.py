@@ -51,8 +51,7 @@ def _page(fitted: Fitted, calibrated: Calibrated, registered: Registered) -> str
     lines = [
         f"# {registered.version}",
         f"- best epoch {fitted.best_epoch} of {fitted.epochs}, {fitted.validation_nll:.3f} nats per validation record",
-        f"- threshold {calibrated.threshold:.3f} for a false alarm rate of {calibrated.level:g}, "
-        f"from {calibrated.size:,} calibration records",
+        f"- policy: {calibrated.policy}, from {calibrated.size:,} calibration records",
     ]
     if calibrated.holdout:
         rate = calibrated.holdout

@@ -43,6 +43,8 @@ ONLY_IN = {
     "prefect": {"flows"},
     "mlflow": {"registry"},
     "sqlalchemy": {"store"},
+    "alembic": {"store"},
+    "psycopg": {"store"},
     "typer": {"cli"},
     "duckdb": {"tables"},
 }
@@ -100,11 +102,12 @@ def test_each_slow_library_is_imported_in_one_room_alone() -> None:
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("flowguard", ["torch", "mlflow", "prefect", "pandas", "duckdb", "typer"]),
+        ("flowguard", ["torch", "mlflow", "prefect", "pandas", "duckdb", "typer", "sqlalchemy"]),
         ("flowguard.spec", ["torch", "mlflow", "prefect", "duckdb"]),
         ("flowguard.calibration", ["torch", "mlflow", "prefect"]),
         ("flowguard.detector", ["mlflow", "prefect", "typer"]),
-        ("flowguard.cli.main", ["torch", "mlflow", "prefect", "pandas", "duckdb"]),
+        ("flowguard.cli.main", ["torch", "mlflow", "prefect", "pandas", "duckdb", "sqlalchemy"]),
+        ("flowguard.store", ["torch", "mlflow", "prefect", "pandas", "alembic"]),
     ],
 )
 def test_importing_loads_nothing_it_does_not_need(module: str, absent: list[str]) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -12,15 +13,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from flowguard.calibration import conformal
+from flowguard.calibration.cells import ALL, Cells
 from flowguard.calibration.coverage import RateCheck, check_rate
 from flowguard.calibration.parts import Parts
-from flowguard.calibration.policy import FalseAlarmRate
+from flowguard.calibration.policy import Decision, FalseAlarmRate, History, Policy, read_policy
 from flowguard.calibration.scores import SCORES, Score, ScoreName, by_name
 from flowguard.errors import BundleError, CalibrationError
 
 Array = NDArray[np.float64]
 
-VERSION = 2
+VERSION = 3
+_CHECKED = 0.05
 _SCORER = "scorer."  # in front of the names of the score's own arrays
 
 FEWEST_UNITS = 8
@@ -32,25 +35,29 @@ class Calibration:
     """Fitted on held-out records that were neither trained on nor are being judged.
 
     `scorer` is what records are ranked by, fitted on one half of the held-out records where it ranks among them.
-    `scores` (size,) are the sorted scores of the conformal reference, `score_units` (size,) the unit of each
-    as a number. `counts` holds the held-out records per pattern, `rows` and `units` how many records and
-    units were held out, `dates` their first and last date as text where the caller gave them.
+    `scores` (size,) are the scores of the conformal reference, cell after cell in the order of `cells.names` and sorted
+    within each, `score_units` (size,) the unit of each as a number, `sizes` the records of each cell. `counts` holds
+    the held-out records per pattern, `top` the highest reference score whose pattern is not its own alone, `rows` and
+    `units` how many records and units were held out, `dates` their first and last date as text where given.
 
     >>> rng = np.random.default_rng(0)
     >>> held_out = Parts(np.zeros(200), rng.normal(size=200), np.full(200, "1"))
-    >>> calibration = Calibration.fit(held_out, np.arange(200), false_alarm_rate=0.05)
+    >>> calibration = Calibration.fit(held_out, np.arange(200), policy=FalseAlarmRate(0.05))
     >>> score = calibration.score(Parts([0.0, 0.0], [0.0, -9.0], ["1", "1"]))
-    >>> calibration.flag(calibration.p_value(score)).tolist()
+    >>> calibration.decide(calibration.p_value(score)).flag.tolist()
     [False, True]
     """
 
     scorer: Score
-    policy: FalseAlarmRate
+    policy: Policy
     scores: Array
     score_units: NDArray[np.int64]
     counts: Mapping[str, int]
+    top: float
     rows: int
     units: int
+    cells: Cells = field(default_factory=Cells)
+    sizes: tuple[int, ...] = ()
     dates: tuple[str, str] | None = None
 
     # -- fit -------------------------------------------------------------------------------------------------
@@ -61,22 +68,27 @@ class Calibration:
         parts: Parts,
         units: ArrayLike,
         *,
-        false_alarm_rate: float,
+        policy: Policy,
         score: ScoreName = "default",
+        cells: Cells | None = None,
+        cell: NDArray[np.str_] | None = None,
         dates: Sequence[str] | None = None,
     ) -> Calibration:
         """From held-out records and the unit (day, entity) of each, (n,).
 
+        With `cells`, `cell` (n,) is the cell of each record, and each cell is a calibration of its own.
+
         `score` names the score, see `flowguard.calibration.scores`; by default experts where several are mixed,
         else log_likelihood where all have one pattern and one mass, else mixed. A score that ranks is fitted on one
         half of the records, see `reference_half`, and the other half is the conformal reference; otherwise all records
-        are. Raises `CalibrationError` when the records cannot support the rate, or the density has not what the score
-        looks at.
+        are. Raises `CalibrationError` when the records cannot support the policy, or the density has not what the
+        score looks at.
         """
         keys = np.asarray(units).astype(str)
+        cells = cells or Cells()
+        places = _places(cells, cell, len(parts))
         if len(keys) != len(parts):
             raise ValueError(f"{len(parts)} records but {len(keys)} units")
-        policy = FalseAlarmRate(false_alarm_rate)
         distinct, counts = np.unique(parts.pattern, return_counts=True)
         # Where nothing discrete varies, the densities compare as they are.
         plain = len(distinct) == 1 and parts.log_mass.min() == parts.log_mass.max()
@@ -85,20 +97,29 @@ class Calibration:
         conformal_rows = np.ones(len(parts), dtype=bool)
         if chosen.ranks:
             conformal_rows = reference_half(keys)
-            _check_half(policy, int(conformal_rows.sum()), len(parts), chosen.name)
-        else:
-            policy.check(len(parts))
+        places = places[conformal_rows]
+        sizes = np.bincount(places, minlength=len(cells.names))
+        _check(policy, cells, sizes, len(parts), chosen)
         scorer = chosen.fit(parts.take(~conformal_rows))
-        scores = scorer.score(parts.take(conformal_rows))
+        reference = parts.take(conformal_rows)
+        scores = scorer.score(reference)
+        top = float(scores.max())
+        if not chosen.ranks:
+            alone = np.isin(reference.pattern, distinct[counts == 1])
+            top = float(scores[~alone].max()) if not alone.all() else top
+            scores = np.where(alone, _beyond(scores, reference, top), scores)
         _, unit_numbers = np.unique(keys, return_inverse=True)
         numbers = unit_numbers[conformal_rows].astype(np.int64)
-        order = np.lexsort((numbers, scores))
+        order = np.lexsort((numbers, scores, places))
         return cls(
             scorer=scorer,
             policy=policy,
             scores=scores[order],
             score_units=numbers[order],
             counts=dict(zip(distinct.tolist(), counts.tolist(), strict=True)),
+            top=top,
+            cells=cells,
+            sizes=tuple(sizes.tolist()),
             rows=len(parts),
             units=int(unit_numbers.max()) + 1,
             dates=(str(dates[0]), str(dates[-1])) if dates else None,
@@ -117,54 +138,108 @@ class Calibration:
         return len(self.scores)
 
     @property
-    def false_alarm_rate(self) -> float:
-        return self.policy.rate
-
-    @property
     def smallest_level(self) -> float:
-        """The smallest p-value there can be."""
-        return conformal.smallest_level(self.size)
+        """The smallest p-value there can be, in the largest cell."""
+        return conformal.smallest_level(max(self.sizes))
 
     @cached_property
+    def references(self) -> dict[str, Array]:
+        """The sorted scores of each cell's own reference."""
+        ends = np.cumsum(self.sizes)[:-1]
+        return dict(zip(self.cells.names, np.split(self.scores, ends), strict=True))
+
+    @property
+    def rate_checked(self) -> float:
+        """The level that is checked on the hold-out: of a false alarm rate its own, else 5 %."""
+        if isinstance(self.policy, FalseAlarmRate):
+            return self.policy.rate
+        return max(_CHECKED, conformal.smallest_level(min(self.sizes)))
+
+    @cached_property
+    def thresholds(self) -> dict[str, float]:
+        """Of each cell the score above which (strictly) a p-value is at most `rate_checked`."""
+        rule = FalseAlarmRate(self.rate_checked)
+        return {name: rule.threshold(reference) for name, reference in self.references.items()}
+
+    @property
     def threshold(self) -> float:
-        """The score above which (strictly) a record is flagged."""
-        return self.policy.threshold(self.scores)
+        """The score above which (strictly) a record is flagged, of several cells the lowest one.
+
+        NaN under policies that flag by the whole batch.
+        """
+        return min(self.thresholds.values()) if isinstance(self.policy, FalseAlarmRate) else math.nan
 
     # -- use -------------------------------------------------------------------------------------------------
 
     def score(self, parts: Parts) -> Array:
         """Higher = stranger, shape (n,).
 
-        Under log_likelihood a record of a pattern that no calibration record had is at least as strange as all of
-        them, plus its -log_mass: its density does not compare with theirs. Its p-value is the smallest, as
-        exchangeability allows: that the one record of another pattern among n + 1 is this one has probability
-        1 / (n + 1). Scores that rank compare patterns themselves.
+        Under log_likelihood the density of a record whose pattern no other record has compares with none: it is at
+        least as strange as all whose pattern is shared, plus its -log_mass. That goes for calibration records with a
+        pattern of their own as for a record judged now, so they rank among each other and p-values stay valid however
+        many patterns are rare. Scores that rank compare patterns themselves.
         """
         scores = self.scorer.score(parts)
         if self.scorer.ranks:
             return scores
         strange = ~np.isin(parts.pattern, list(self.counts))
-        if strange.any():
-            beyond = np.nextafter(self.scores[-1], np.inf)
-            least = np.maximum(beyond, self.scores[-1] - parts.log_mass[strange])
-            scores[strange] = np.maximum(scores[strange], least)
-        return scores
+        return np.where(strange, _beyond(scores, parts, self.top), scores)
 
-    def p_value(self, score: ArrayLike) -> Array:
-        """(1 + reference scores at least as high) / (size + 1). Raises ValueError on NaN."""
-        return conformal.p_value(self.scores, np.asarray(score, dtype=np.float64))
+    def p_value(self, score: ArrayLike, cell: NDArray[np.str_] | None = None) -> Array:
+        """(1 + reference scores of the record's cell at least as high) / (the cell's size + 1), (n,).
 
-    def flag(self, p_value: ArrayLike) -> NDArray[np.bool_]:
-        """Which records the policy flags. Raises ValueError on NaN."""
-        return self.policy.flag(np.asarray(p_value, dtype=np.float64))
+        `cell` (n,) is the cell of each record (`cells.of`), and is needed where there are several. Raises ValueError on
+        NaN.
+        """
+        score = np.asarray(score, dtype=np.float64)
+        if cell is None and len(self.sizes) == 1:
+            return conformal.p_value(self.scores, score)
+        found, places = np.ones(len(score)), _places(self.cells, cell, len(score))
+        for place, reference in enumerate(self.references.values()):
+            mine = places == place
+            found[mine] = conformal.p_value(reference, score[mine])
+        return found
 
-    def group(self, n: int) -> NDArray[np.str_]:
-        """The calibration cell of each of `n` records; there is one, "all"."""
-        return np.full(n, "all")
+    def reference_sizes(self, cell: NDArray[np.str_] | None, n: int) -> NDArray[np.int64]:
+        """How many records each of n records is ranked among, (n,)."""
+        return np.array(self.sizes, dtype=np.int64)[_places(self.cells, cell, n)]
 
-    def check_rate(self, flags: ArrayLike, units: ArrayLike) -> RateCheck:
-        """`coverage.check_rate` of held-out records against this calibration's own reference."""
-        return check_rate(flags, units, self.scores > self.threshold, self.score_units, self.false_alarm_rate)
+    def decide(
+        self,
+        p_value: ArrayLike,
+        *,
+        cell: NDArray[np.str_] | None = None,
+        score: ArrayLike | None = None,
+        record_id: ArrayLike | None = None,
+        history: History | None = None,
+    ) -> Decision:
+        """What the policy makes of the p-values of one batch, see `Policy.decide`. Raises ValueError on NaN."""
+        p_value = np.asarray(p_value, dtype=np.float64)
+        return self.policy.decide(
+            p_value,
+            score=score,
+            record_id=record_id,
+            n_reference=self.reference_sizes(cell, len(p_value)),
+            history=history,
+        )
+
+    def check_rate(self, flags: ArrayLike, units: ArrayLike, *, cell: str | None = None) -> RateCheck:
+        """`coverage.check_rate` of held-out records: `flags` (n,) is whose p-value is at most `rate_checked`.
+
+        With `cell` they are records of that cell, whose reference alone counts.
+        """
+        thresholds = np.repeat(list(self.thresholds.values()), self.sizes)
+        own = np.repeat(np.array(self.cells.names) == cell, self.sizes) if cell else np.ones(self.size, dtype=bool)
+        strange = self.scores[own] > thresholds[own]
+        return check_rate(flags, units, strange, self.score_units[own], self.rate_checked)
+
+    def check_cells(self, flags: ArrayLike, units: ArrayLike, cell: NDArray[np.str_]) -> dict[str, RateCheck]:
+        """`check_rate` within each cell that has held-out records; `cell` (n,) is that of each."""
+        flags, units = np.asarray(flags, dtype=bool), np.asarray(units)
+        within = {name: cell == name for name in self.cells.names}
+        return {
+            name: self.check_rate(flags[mine], units[mine], cell=name) for name, mine in within.items() if mine.any()
+        }
 
     # -- on disk ---------------------------------------------------------------------------------------------
 
@@ -175,8 +250,11 @@ class Calibration:
             "version": VERSION,
             "score": self.method,
             "scorer": scorer,
-            "false_alarm_rate": self.false_alarm_rate,
+            "policy": self.policy.to_dict(),
             "counts": dict(self.counts),
+            "top": self.top,
+            "cells": self.cells.to_state(),
+            "sizes": list(self.sizes),
             "rows": self.rows,
             "units": self.units,
             "dates": list(self.dates) if self.dates else None,
@@ -194,10 +272,13 @@ class Calibration:
         of_scorer = {name.removeprefix(_SCORER): part for name, part in arrays.items() if name.startswith(_SCORER)}
         return cls(
             scorer=SCORES[state["score"]].from_state(state["scorer"], of_scorer),
-            policy=FalseAlarmRate(state["false_alarm_rate"]),
+            policy=read_policy(state["policy"]),
             scores=arrays["scores"],
             score_units=arrays["score_units"],
             counts=dict(state["counts"]),
+            top=state["top"],
+            cells=Cells.from_state(state["cells"]),
+            sizes=tuple(state["sizes"]),
             rows=state["rows"],
             units=state["units"],
             dates=tuple(state["dates"]) if state["dates"] else None,
@@ -226,11 +307,35 @@ def reference_half(units: NDArray[np.str_]) -> NDArray[np.bool_]:
     return chosen[places]
 
 
-def _check_half(policy: FalseAlarmRate, half: int, rows: int, score: str) -> None:
-    try:
-        policy.check(half)
-    except CalibrationError as error:
-        raise CalibrationError(
-            f"{error} (of {rows:,} records held out, one half is what the score `{score}` ranks among, "
-            "and the other half is the reference)"
-        ) from None
+def _beyond(scores: Array, parts: Parts, top: float) -> Array:
+    """The scores of records each of which has a pattern of its own, given the highest of those that share theirs."""
+    return np.maximum(scores, np.maximum(np.nextafter(top, np.inf), top - parts.log_mass))
+
+
+def _places(cells: Cells, cell: NDArray[np.str_] | None, n: int) -> NDArray[np.intp]:
+    """The place of each record's cell among `cells.names`, (n,)."""
+    names = np.array(cells.names)
+    if cell is None:
+        if len(names) > 1:
+            raise ValueError(f"there are {len(names)} cells, and the records' own were not given")
+        return np.zeros(n, dtype=np.intp)
+    if len(cell) != n:
+        raise ValueError(f"{n} records but {len(cell)} cells")
+    places = np.clip(np.searchsorted(names, cell), 0, len(names) - 1)
+    if n and not (names[places] == cell).all():
+        raise ValueError(f"there is no cell {str(cell[names[places] != cell][0])!r}")
+    return places
+
+
+def _check(policy: Policy, cells: Cells, sizes: NDArray[np.int64], rows: int, score: type[Score]) -> None:
+    """Raise `CalibrationError` where a cell is too small for the policy."""
+    for name, size in zip(cells.names, sizes.tolist(), strict=True):
+        try:
+            policy.check(size)
+        except CalibrationError as error:
+            of_cell = "" if name == ALL else f" in the cell {name!r}"
+            half = (
+                f" (of {rows:,} records held out, one half is what the score `{score.name}` ranks among, and the other "
+                "half is the reference)"
+            )
+            raise CalibrationError(f"{error}{of_cell}{half if score.ranks else ''}") from None

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from flowguard import __version__
-from flowguard.cli import check, demo, flagged, init, models, output, promote, report, schema, score, train
+from flowguard.cli import check, demo, flagged, init, models, output, promote, recalibrate, report, schema, score, train
 from flowguard.errors import FlowguardError
 
 app = typer.Typer(
@@ -61,7 +61,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
     return guarded
 
 
-for module in (init, check, train, score, flagged, report, models, promote, demo, schema):
+for module in (init, check, train, score, flagged, report, models, promote, recalibrate, demo, schema):
     app.command(module.__name__.rsplit(".", 1)[-1], help=module.__doc__, epilog=f"Example: `{module.EXAMPLE}`")(
         _guarded(module.command)
     )

@@ -21,9 +21,10 @@ def command(
     runs: Path = RUNS,
     as_json: bool = output.JSON,
 ) -> None:
-    from flowguard.stages.models import models
+    from flowguard.stages.models import journal, models
 
     versions = models(runs, name)
+    changes = journal(runs, name) if name and versions else []
 
     def tell() -> None:
         rows = [
@@ -49,6 +50,20 @@ def command(
         ]
         if rows:
             output.table("Registered versions", columns, rows, right=("version", "validation nats", "hold-out flagged"))
+            if changes:
+                lines = [
+                    [
+                        f"{change.changed_at:%Y-%m-%d %H:%M}",
+                        change.alias,
+                        change.from_version or "–",
+                        change.to_version or "–",
+                        change.who,
+                        change.why,
+                    ]
+                    for change in changes[-10:]
+                ]
+                output.say("")
+                output.table("Journal of aliases", ["when (UTC)", "alias", "from", "to", "who", "why"], lines)
             output.next_commands("flowguard promote NAME VERSION")
         else:
             output.say("No version is registered here yet.")

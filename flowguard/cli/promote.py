@@ -15,12 +15,13 @@ EXAMPLE = "flowguard promote flights 2"
 def command(
     name: str = typer.Argument(..., help="The pipeline's name."),
     version: int = typer.Argument(..., help="The version's number."),
+    why: str = typer.Option("", help="Kept in the journal of aliases, with who and when."),
     runs: Path = RUNS,
     as_json: bool = output.JSON,
 ) -> None:
     from flowguard.stages.models import promote
 
-    promoted = promote(runs, name, version)
+    promoted = promote(runs, name, version, why=why)
 
     def tell() -> None:
         before = f" (before: version {promoted.before})" if promoted.before else ""

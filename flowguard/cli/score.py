@@ -64,5 +64,5 @@ def tell_scored(manifests: Sequence[Manifest]) -> None:
     output.say(
         f"{len(manifests)} batches with version {versions}: "
         f"{read:,} read = {scored:,} scored + {quarantined:,} quarantined; "
-        f"{flagged:,} flagged ({output.percent(share)}; asked {output.percent(manifests[0].level)})."
+        f"{flagged:,} flagged ({output.percent(share)}; {manifests[0].rule.words})."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,9 +42,14 @@ def tell_trained(trained: Trained) -> None:
     best = f"best epoch {fitted.best_epoch} of {fitted.epochs}"
     output.say(f"Trained in {fitted.seconds:.0f} s ({best}): {fitted.validation_nll:.3f} nats per validation record.")
     output.say(
-        f"Threshold for a false alarm rate of {output.percent(calibrated.level)}: score {calibrated.threshold:.2f}, "
-        f"from {calibrated.size:,} calibration records (smallest level they support: {calibrated.smallest_level:.2g})."
+        f"Policy: {calibrated.policy}, "
+        + (f"flags above a score of {calibrated.threshold:.2f}, " if math.isfinite(calibrated.threshold) else "")
+        + f"from {calibrated.size:,} calibration records "
+        + f"(smallest level they support: {calibrated.smallest_level:.2g})."
     )
+    if len(calibrated.sizes) > 1:
+        cells = "; ".join(f"{name}: {size:,}" for name, size in calibrated.sizes.items())
+        output.say(f"Calibrated in {len(calibrated.sizes)} cells, each on its own records. {cells}.")
     if calibrated.holdout is not None:
         check = calibrated.holdout
         verdict = "within" if check.within else "OUTSIDE"
@@ -52,4 +58,8 @@ def tell_trained(trained: Trained) -> None:
             f"{check.records:,} records in {check.units:,} units; {verdict} 3 standard errors "
             f"({output.percent(check.standard_error)} each, clustered by unit, calibration's own error included)."
         )
+    outside = [name for name, check in calibrated.cells.items() if not check.within]
+    if calibrated.cells:
+        said = f"OUTSIDE it: {', '.join(outside)}" if outside else "all within 3 standard errors"
+        output.say(f"Hold-out by cell: {said}.")
     output.say(f"Registered {registered.version}.")

@@ -7,6 +7,7 @@ from flowguard.detector.detector import Detector, Engine, Scores
 from flowguard.detector.evaluate import Evaluation
 from flowguard.detector.face import FlowDetector
 from flowguard.detector.fit import Columns, Held, calibrate, check_hold_out, fit, hold
+from flowguard.detector.groups import group_counts
 from flowguard.detector.storage import load, save
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "check_hold_out",
     "digest",
     "fit",
+    "group_counts",
     "hold",
     "load",
     "save",

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from flowguard.calibration import Calibration
+from flowguard.calibration import Calibration, History, Policy
 from flowguard.density import RecordDensity
 from flowguard.detector.evaluate import Evaluation, evaluate, inputs_of, refusals, sealed_threads
+from flowguard.detector.groups import group_values
 from flowguard.encoding import Encoded, Encoder
 from flowguard.errors import CalibrationError
 from flowguard.explain import Baseline, Reason, reasons_for
@@ -22,8 +23,6 @@ from flowguard.explain.named import named
 from flowguard.explain.ranges import ranges_of
 from flowguard.tables import record_ids
 from flowguard.tables.arrow import conform
-
-GROUP = "all"
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,9 @@ class Scores:
     """The verdict on n records, in their order; numbers are NaN where a record was refused.
 
     `log_likelihood` = `log_mass` + `log_density`, natural log, in the table's units. `score`: higher = stranger.
-    `p_value` is calibrated, and never below 1/(n+1) of the calibration size. `refused` holds the reason why a record
-    cannot be scored, else None; a refused record is never flagged and never silently ordinary: it is quarantined.
+    `group` is the calibration cell, `p_value` is calibrated in it, and never below 1/(n+1) of its size. `refused` holds
+    the reason why a record cannot be scored, else None; a refused record is never flagged and never silently ordinary:
+    it is quarantined. Flags are the policy's, which may look at a whole batch: see `Detector.decide`.
     """
 
     log_likelihood: np.ndarray
@@ -51,7 +51,6 @@ class Scores:
     p_value: np.ndarray
     extrapolated: np.ndarray
     group: np.ndarray
-    flag: np.ndarray
     refused: list[str | None]
 
     def __len__(self) -> int:
@@ -96,34 +95,53 @@ class Detector:
     # -- scores ------------------------------------------------------------------------------------------------------
 
     def score(self, batch: pa.RecordBatch) -> Scores:
-        """Score, p-value and flag of every record of `batch`."""
+        """Score and p-value of every record of `batch`."""
         encoded = self.encode(batch)
-        return self.judge(encoded, self.evaluate(encoded))
+        return self.judge(batch, encoded, self.evaluate(encoded))
 
-    def judge(self, encoded: Encoded, evaluation: Evaluation) -> Scores:
-        """Turn log-likelihoods into scores, p-values and flags."""
+    def judge(self, batch: pa.RecordBatch, encoded: Encoded, evaluation: Evaluation) -> Scores:
+        """Turn log-likelihoods into scores and p-values."""
         calibration = self._calibrated()
         n = len(encoded.x)
         refused = refusals(encoded, evaluation)
         usable = np.array([reason is None for reason in refused], dtype=bool)
+        by = calibration.cells.by
+        group = calibration.cells.of(group_values(by, batch, encoded), n)
         numbers = {
             name: np.full(n, np.nan) for name in ("log_likelihood", "log_density", "log_mass", "score", "p_value")
         }
-        flag = np.zeros(n, dtype=bool)
         if usable.any():
             mass, density = evaluation.log_mass[usable], evaluation.log_density[usable]
             score = calibration.score(evaluation.parts(usable))
-            p_value = calibration.p_value(score)
+            p_value = calibration.p_value(score, group[usable])
             for name, values in zip(numbers, (mass + density, density, mass, score, p_value), strict=True):
                 numbers[name][usable] = values
-            flag[usable] = calibration.flag(p_value)
         return Scores(
             **numbers,
             extrapolated=np.zeros(n, dtype=bool),
-            group=np.full(n, GROUP, dtype=object),
-            flag=flag,
+            group=group,
             refused=refused,
         )
+
+    def decide(self, scores: Scores, record_id: Sequence[str] | None = None) -> np.ndarray:
+        """The policy's flags, (n,), with these records as a batch; refused ones have none.
+
+        Of a budget that batches share (`fdr`, pooled) it is decided as the first batch of a sequence of its own.
+        """
+        usable = np.array([reason is None for reason in scores.refused], dtype=bool)
+        flag = np.zeros(len(scores), dtype=bool)
+        flag[usable] = (
+            self._calibrated()
+            .decide(
+                scores.p_value[usable],
+                cell=scores.group[usable],
+                score=scores.score[usable],
+                record_id=None if record_id is None else np.asarray(record_id, dtype=object)[usable],
+                history=History(1, 0),
+            )
+            .flag
+        )
+        return flag
 
     def score_frame(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Score a pandas table: one row per record in the same order, with `record_id` and `refused`."""
@@ -131,15 +149,16 @@ class Detector:
         scores = self.score(batch)
         # Part of a key would give ids that are neither the pipeline's nor unique.
         key = self.key if set(self.key) <= set(batch.schema.names) else ()
+        ids = record_ids(batch, key)
         return pd.DataFrame(
             {
-                "record_id": record_ids(batch, key),
+                "record_id": ids,
                 "log_likelihood": scores.log_likelihood,
                 "log_density": scores.log_density,
                 "log_mass": scores.log_mass,
                 "score": scores.score,
                 "p_value": scores.p_value,
-                "flag": scores.flag,
+                "flag": self.decide(scores, ids),
                 "refused": pd.Series(scores.refused, dtype="str"),
             }
         )
@@ -211,9 +230,9 @@ class Detector:
         return self._calibrated().method
 
     @property
-    def level(self) -> float:
-        """The false alarm rate that was asked for."""
-        return self._calibrated().false_alarm_rate
+    def policy(self) -> Policy:
+        """What flags follow from."""
+        return self._calibrated().policy
 
     @property
     def measure_id(self) -> str:

@@ -15,11 +15,14 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from flowguard.calibration import FalseAlarmRate
+from flowguard.calibration.cells import ALL
 from flowguard.calibration.conformal import smallest_level
 from flowguard.calibration.scores import by_name
 from flowguard.detector.detector import Detector, Engine
 from flowguard.detector.fit import Columns, ScoreName, calibrate, fit, hold
 from flowguard.detector.frame import frame_of, kinds_of, names_of
+from flowguard.detector.groups import group_values
 from flowguard.detector.sampling import context_batch, sample, seeded
 from flowguard.detector.storage import load, save
 from flowguard.encoding import ContextSettings, FeatureSettings
@@ -169,12 +172,12 @@ class FlowDetector(OutlierMixin, BaseEstimator):
             )
             return detector
         try:
-            return calibrate(detector, records, false_alarm_rate=self.false_alarm_rate_, score=self.score_by)
+            return calibrate(detector, records, policy=FalseAlarmRate(self.false_alarm_rate_), score=self.score_by)
         except CalibrationError:
             if self.false_alarm_rate is not None:
                 raise
         # Half of the records may be needed to rank densities; what is left is known once they are split.
-        loose = calibrate(detector, records, false_alarm_rate=0.999999, score=self.score_by)
+        loose = calibrate(detector, records, policy=FalseAlarmRate(0.999999), score=self.score_by)
         assert loose.calibration is not None
         self.false_alarm_rate_ = smallest_level(loose.calibration.size)
         warnings.warn(
@@ -182,11 +185,11 @@ class FlowDetector(OutlierMixin, BaseEstimator):
             "level that its calibration records support, and is used. Give more records, or name a level.",
             stacklevel=3,
         )
-        return calibrate(detector, records, false_alarm_rate=self.false_alarm_rate_, score=self.score_by)
+        return calibrate(detector, records, policy=FalseAlarmRate(self.false_alarm_rate_), score=self.score_by)
 
     def _set_level(self) -> None:
         calibration = self.detector_.calibration
-        self.offset_ = -np.inf if calibration is None else -calibration.threshold
+        self.offset_ = -np.inf if calibration is None else -min(calibration.thresholds.values())
 
     # -- what it says ------------------------------------------------------------------------------------------------
 
@@ -195,8 +198,12 @@ class FlowDetector(OutlierMixin, BaseEstimator):
         return -self._scores(X)[0]
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """`score_samples` - `offset_`, `(n,)`: below 0 is flagged."""
-        return self.score_samples(X) - self.offset_
+        """`score_samples` - `offset_`, `(n,)`: below 0 is flagged. A version with cells has an offset for each."""
+        score, _, group = self._scores(X)
+        calibration = self.detector_.calibration
+        if calibration is None:
+            return np.full(len(score), np.inf)
+        return np.array([calibration.thresholds[name] for name in group.tolist()]) - score
 
     def predict(self, X: Any) -> np.ndarray:
         """1 for ordinary records, -1 for flagged ones, `(n,)`."""
@@ -204,9 +211,9 @@ class FlowDetector(OutlierMixin, BaseEstimator):
 
     def p_values(self, X: Any) -> np.ndarray:
         """Calibrated p-values, `(n,)`; all 1 where there was nothing to calibrate on."""
-        score, _ = self._scores(X)
+        score, _, group = self._scores(X)
         calibration = self.detector_.calibration
-        return np.ones(len(score)) if calibration is None else calibration.p_value(score)
+        return np.ones(len(score)) if calibration is None else calibration.p_value(score, group)
 
     def log_likelihood(self, X: Any) -> np.ndarray:
         """The exact log p(features | context) of each record in nats, in the units of X, `(n,)`."""
@@ -263,24 +270,26 @@ class FlowDetector(OutlierMixin, BaseEstimator):
         if facts["names"] is not None:
             face.feature_names_in_ = np.array(facts["names"], dtype=object)
         if detector.calibration is not None:
-            face.false_alarm_rate_ = detector.calibration.false_alarm_rate
+            face.false_alarm_rate_ = detector.calibration.rate_checked
         face._set_level()
         return face
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _scores(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Score and log-likelihood of each record."""
+    def _scores(self, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Score, log-likelihood and calibration cell of each record."""
         check_is_fitted(self)
-        encoded = self.detector_.encode(self._batch(X))
+        batch = self._batch(X)
+        encoded = self.detector_.encode(batch)
         refused = [(row, why) for row, why in enumerate(encoded.refused) if why is not None]
         if refused:
             raise InputError(f"Record {refused[0][0]} cannot be scored: {refused[0][1]}. X contains infinity.")
         found = self.detector_.evaluate(encoded)
         calibration = self.detector_.calibration
         if calibration is None:
-            return -found.log_likelihood, found.log_likelihood
-        return calibration.score(found.parts()), found.log_likelihood
+            return -found.log_likelihood, found.log_likelihood, np.full(len(batch), ALL)
+        group = calibration.cells.of(group_values(calibration.cells.by, batch, encoded), len(batch))
+        return calibration.score(found.parts()), found.log_likelihood, group
 
     def _batch(self, X: Any) -> pa.RecordBatch:
         check_is_fitted(self)

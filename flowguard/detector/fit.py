@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from flowguard.calibration import Calibration, Parts, RateCheck, ScoreName
+from flowguard.calibration import Calibration, Cells, Parts, Policy, RateCheck, ScoreName
 from flowguard.density import RecordDensity
 from flowguard.detector.detector import Detector, Engine
 from flowguard.detector.evaluate import inputs_of, refusals, sealed_threads
 from flowguard.detector.expert_fit import add_experts
+from flowguard.detector.groups import group_values
 from flowguard.detector.screen import Screen
 from flowguard.encoding import ContextSettings, Encoded, Encoder, FeatureSettings
 from flowguard.errors import CalibrationError
@@ -138,7 +139,8 @@ class Held:
     """Held-out records as the calibration needs them; `unit` names the whole (day, entity) a record belongs to.
 
     `terms` (k, features) are each column's part of -log_likelihood, for the baseline, and `pattern` (k,) goes with
-    them: of all records, or of some where experts make them costly; None for families without.
+    them: of all records, or of some where experts make them costly; None for families without. `groups` are the values
+    that calibration cells go by, (n,) each.
     """
 
     parts: Parts
@@ -146,17 +148,19 @@ class Held:
     terms: np.ndarray | None
     pattern: np.ndarray
     refused: int
+    groups: Sequence[np.ndarray] = ()
 
     def __len__(self) -> int:
         return len(self.parts)
 
 
-def hold(detector: Detector, chunks: Iterable[tuple[pa.RecordBatch, np.ndarray]]) -> Held:
-    """Evaluate held-out records, given as batches with the unit of each record."""
+def hold(detector: Detector, chunks: Iterable[tuple[pa.RecordBatch, np.ndarray]], *, by: Sequence[str] = ()) -> Held:
+    """Evaluate held-out records, given as batches with the unit of each record; `by` as in `group_values`."""
     parts: list[Parts] = []
     units: list[np.ndarray] = []
     terms: list[np.ndarray] = []
     pattern: list[np.ndarray] = []
+    groups: list[list[np.ndarray]] = []
     refused = 0
     for batch, unit in chunks:
         encoded = detector.encode(batch)
@@ -165,6 +169,7 @@ def hold(detector: Detector, chunks: Iterable[tuple[pa.RecordBatch, np.ndarray]]
         refused += int((~usable).sum())
         parts.append(found.parts(usable))
         units.append(np.asarray(unit)[usable])
+        groups.append([values[usable] for values in group_values(by, batch, encoded)])
         if detector.explains:
             if found.terms is None:
                 some = np.flatnonzero(usable)
@@ -178,37 +183,48 @@ def hold(detector: Detector, chunks: Iterable[tuple[pa.RecordBatch, np.ndarray]]
         by_column = none if detector.explains else None
         parts = [Parts(none[:, 0], none[:, 0], np.zeros(0, dtype=str), none, by_column)]
         units, terms, pattern = [np.zeros(0, dtype=str)], [none], [np.zeros(0, dtype=str)]
+        groups = [[np.zeros(0, dtype=str)] * len(by)]
     return Held(
         parts=Parts.join(parts),
         unit=np.concatenate(units),
         terms=np.concatenate(terms) if detector.explains else None,
         pattern=np.concatenate(pattern) if detector.explains else np.zeros(0, dtype=str),
         refused=refused,
+        groups=[np.concatenate(column) for column in zip(*groups, strict=True)],
     )
 
 
-def calibrate(detector: Detector, held: Held, *, false_alarm_rate: float, score: ScoreName = "default") -> Detector:
-    """The same detector with p-values, threshold and baseline from `held`, which it must not have been trained on.
+def calibrate(
+    detector: Detector, held: Held, *, policy: Policy, score: ScoreName = "default", cells: Cells | None = None
+) -> Detector:
+    """The same detector with p-values, policy and baseline from `held`, which it must not have been trained on.
 
-    `score` chooses what records are ranked by; see `flowguard.calibration.scores`.
-    Raises `CalibrationError` when there are too few records for the level asked for.
+    `score` chooses what records are ranked by; see `flowguard.calibration.scores`. `cells` are by the groups that
+    `held` has. Raises `CalibrationError` when there are too few records for the policy, in all or in a cell.
     """
     if not len(held):
         raise CalibrationError(
             "No record is left to calibrate on after the split, the excluded periods and the quarantine. "
             "Give more data or a larger split.calibration."
         )
-    calibration = Calibration.fit(held.parts, held.unit, false_alarm_rate=false_alarm_rate, score=score)
+    cells = cells or Cells()
+    cell = cells.of(held.groups, len(held))
+    calibration = Calibration.fit(held.parts, held.unit, policy=policy, score=score, cells=cells, cell=cell)
     baseline = None if held.terms is None else Baseline.fit(held.terms, held.pattern)
     return replace(detector, calibration=calibration, baseline=baseline)
 
 
-def check_hold_out(detector: Detector, holdout: Held) -> RateCheck:
-    """Asked against observed flagged share on records that were used for nothing, with a standard error by unit."""
+def check_hold_out(detector: Detector, holdout: Held) -> tuple[RateCheck, dict[str, RateCheck]]:
+    """Asked against observed share on records that were used for nothing, with a standard error by unit.
+
+    In all, and within each cell where there are several.
+    """
     calibration = detector.calibration
     assert calibration is not None
-    p_value = calibration.p_value(calibration.score(holdout.parts))
-    return calibration.check_rate(calibration.flag(p_value), holdout.unit)
+    cell = calibration.cells.of(holdout.groups, len(holdout))
+    found = calibration.p_value(calibration.score(holdout.parts), cell) <= calibration.rate_checked
+    cells = calibration.check_cells(found, holdout.unit, cell) if len(calibration.sizes) > 1 else {}
+    return calibration.check_rate(found, holdout.unit), cells
 
 
 def _screened(part: Part, encoder: Encoder, screen: Screen) -> Part:

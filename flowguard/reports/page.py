@@ -65,7 +65,10 @@ class ScoreHistogram:
 
 @dataclass(frozen=True)
 class BatchReport:
-    """One scored batch. `read == scored + quarantined`; rates are shares of scored records."""
+    """One scored batch. `read == scored + quarantined`; rates are shares of scored records.
+
+    `policy` is the rule in words; `asked_rate` and `threshold` are NaN where it promises no share of records.
+    """
 
     pipeline: str
     batch: str
@@ -76,6 +79,7 @@ class BatchReport:
     scored: int
     quarantined: int
     flagged: int
+    policy: str
     asked_rate: float
     threshold: float
     histogram: ScoreHistogram | None = None
@@ -146,12 +150,16 @@ class RateLine:
 
 @dataclass(frozen=True)
 class RunReport:
-    """All batches of a run: what was flagged, how often, and whether the rate is the one asked for."""
+    """All batches of a run: what was flagged, how often, and whether the rate is the one asked for.
+
+    `policy`, `asked_rate` and `threshold` as of a `BatchReport`.
+    """
 
     pipeline: str
     versions: Sequence[str]
     period: str
     made_at: str
+    policy: str
     asked_rate: float
     threshold: float
     batches: Sequence[BatchSummary]

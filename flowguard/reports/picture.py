@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import textwrap
 import warnings
 
@@ -37,7 +38,7 @@ def run_picture(report: RunReport, *, rows: int = 6) -> bytes:
         quiet(axes, PAPER)
         draw_flags(axes, report.batches, report.asked_rate, PAPER, links=False, labels=9)
         _say(figure, 0.03, 1 - 1.42 / height, f"Flagged share per {report.unit}", size=11, weight="bold")
-        asked = f"– – asked {rate(report.asked_rate)}"
+        asked = report.policy if math.isnan(report.asked_rate) else f"– – asked {rate(report.asked_rate)}"
         _say(figure, 0.974, 1 - 1.42 / height, asked, color=PAPER.alert, ha="right")
         _table(figure, report, records, 1 - 5.0 / height, 0.38 / height)
         buffer = io.BytesIO()
@@ -52,7 +53,7 @@ def _heading(figure: Figure, report: RunReport, height: float) -> None:
     flagged = sum(b.flagged for b in report.batches)
     line = (
         f"{count(scored, 'record')} scored in {count(len(report.batches), 'batch')}, {flagged:,} flagged; "
-        f"{rate(report.overall.asked)} asked, {rate(report.overall.observed)} observed"
+        f"{report.policy}, {rate(report.overall.observed)} observed"
     )
     _say(figure, 0.03, 1 - 0.42 / height, f"{report.pipeline}, {report.period}", size=17, weight="bold")
     _say(figure, 0.03, 1 - 0.76 / height, line, color=PAPER.soft, size=11)

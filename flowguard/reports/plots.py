@@ -76,7 +76,7 @@ def draw_flags(
 ) -> dict[str, str]:
     x = _places(batches)
     shares = np.array([b.share for b in batches], dtype=float)
-    top = float(np.nanmax(shares, initial=asked))
+    top = float(np.nanmax(shares, initial=asked if math.isfinite(asked) else 0.0))
     scale = (lambda s: _stretched(s, asked)) if log_scale(batches, asked) else (lambda s: s)
     heights = np.array([scale(s) if math.isfinite(s) else 0.0 for s in shares])
     titles: dict[str, str] = {}
@@ -90,9 +90,10 @@ def draw_flags(
                 bar.set_gid(f"bar-{i}")
                 bar.set_url(batch.href or None)
                 titles[f"bar-{i}"] = f"{batch.batch}: {rate(batch.share)} ({batch.flagged:,} of {batch.scored:,})"
-    axes.axhline(scale(asked), color=ink.alert, lw=1.4, ls=(0, (4, 3)))
+    if math.isfinite(asked):
+        axes.axhline(scale(asked), color=ink.alert, lw=1.4, ls=(0, (4, 3)))
     axes.set_ylim(0, scale(top) * 1.18 or 1.0)
-    if scale(asked) == asked:
+    if not log_scale(batches, asked):
         ticks = [t for t in MaxNLocator(5).tick_values(0, top) if 0 <= t <= top * 1.1]
     else:
         ticks = [0.0] + [asked * 10**k for k in range(8) if asked * 10**k <= top * 1.05]

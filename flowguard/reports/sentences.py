@@ -80,6 +80,8 @@ def verdict(line: RateLine) -> str:
     >>> verdict(RateLine("May", 1000, 23, 0.01, 0.023, 0.001)), verdict(RateLine("May", 1000, 11, 0.01, 0.011, 0.001))
     ('2.3 times', 'as asked')
     """
+    if math.isnan(line.asked):
+        return "–"
     if not _judged(line):
         return "too few"
     return "as asked" if line.errors_away <= 2.0 else times(line)
@@ -91,6 +93,8 @@ def on_rate(line: RateLine, *, unit: str = "day") -> str:
     `unit` is what the records were clustered by, where the line itself does not say.
     """
     unit = line.unit or unit
+    if math.isnan(line.asked):
+        return f"{line.name}: {rate(line.observed)} flagged."
     said = f"{line.name}: {rate(line.asked)} asked, {rate(line.observed)} observed"
     if not _judged(line):
         return f"{said}. There are too few {unit}s to say how far that is from chance."
@@ -118,7 +122,8 @@ def on_batch(report: BatchReport) -> str:
         return "The batch is empty."
     if not report.scored:
         return f"None of the {count(report.read, 'record')} could be scored."
-    return _flagged(report.flagged, count(report.scored, "scored record"), report.scored, report.asked_rate)
+    among = count(report.scored, "scored record")
+    return _flagged(report.flagged, among, report.scored, report)
 
 
 def on_run(report: RunReport) -> str:
@@ -127,13 +132,16 @@ def on_run(report: RunReport) -> str:
     batches = count(len(report.batches), "batch")
     if not scored:
         return f"Nothing was scored in {batches}."
-    return _flagged(flagged, f"{count(scored, 'scored record')} in {batches}", scored, report.asked_rate)
+    return _flagged(flagged, f"{count(scored, 'scored record')} in {batches}", scored, report)
 
 
-def _flagged(flagged: int, among: str, scored: int, asked: float) -> str:
+def _flagged(flagged: int, among: str, scored: int, report: BatchReport | RunReport) -> str:
     said = f"{flagged:,} of {among} {'was' if flagged == 1 else 'were'} flagged ({rate(flagged / scored)})"
     if not flagged:
         said = f"None of {among} was flagged"
+    asked = report.asked_rate
+    if math.isnan(asked):
+        return f"{said}; the policy is {report.policy}."
     chance = f"about {_about(asked * scored)} would be expected by chance"
     return f"{said}; at the level asked for ({rate(asked)}) {chance}."
 

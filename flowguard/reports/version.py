@@ -45,7 +45,7 @@ def calibration_plot(calibration: Calibration) -> str:
     """Share of calibration records at or above each score, with the threshold: the text of an SVG file."""
     with drawing(760, 320, "calibration", ink=PAPER) as (figure, axes):
         scores = calibration.scores
-        size, asked = len(scores), calibration.false_alarm_rate
+        size, asked = len(scores), calibration.rate_checked
         # At most 2,000 points of the curve, every one of the last hundred, where the threshold is.
         places = np.unique(np.concatenate([np.linspace(0, size - 1, 1900).astype(int), np.arange(size)[-100:]]))
         heights = np.log10((size - places) / size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BeforeValidator, Field, PrivateAttr
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from flowguard.spec.columns import Columns, CyclicContext
 from flowguard.spec.section import Section, misfit
@@ -72,6 +72,29 @@ class Pipeline(Section):
     """What a run may use."""
 
     _path: Path = PrivateAttr(default=Path())
+
+    @model_validator(mode="after")
+    def _groups(self) -> Pipeline:
+        known = [
+            name for name, entry in self.columns.context.items() if entry.kind in ("category", "boolean", "integer")
+        ]
+        for name in self.policy.per:
+            if name == "pattern":
+                continue
+            if name not in known:
+                some = (
+                    f"a category, boolean or integer of columns.context ({', '.join(known)})" if known else "none here"
+                )
+                raise misfit(("policy", "per"), repr(name), f"{some}, or `pattern`")
+            if (self.columns.context[name].column or name) in self.source.redact:
+                raise misfit(("policy", "per"), f"{name!r}, which is redacted", "a column whose values may be shown")
+        return self
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The raw columns, or `pattern`, whose values are calibrated apart."""
+        context = self.columns.context
+        return tuple(name if name == "pattern" else context[name].column or name for name in self.policy.per)
 
     @property
     def path(self) -> Path:

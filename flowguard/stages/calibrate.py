@@ -1,65 +1,103 @@
-"""Calibrate: thresholds and baselines from held-out records, checked on records that were used for nothing, sealed."""
+"""Calibrate: policy, cells and baselines from held-out records, checked on records used for nothing, sealed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 
 from flowguard import detector as detectors
-from flowguard.calibration import RateCheck
+from flowguard.calibration import Cells, RateCheck
+from flowguard.detector import Detector, Held
+from flowguard.spec import Pipeline
 from flowguard.stages.deal import stream, units_of
+from flowguard.stages.meaning import policy_of
 from flowguard.stages.progress import work
 from flowguard.stages.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A sealed bundle, with what was asked and what was observed on the hold-out (None when it holds no record)."""
+    """A sealed bundle, with what was asked and what was observed on the hold-out (None when it holds no record).
+
+    `level` is what was checked: of a false alarm rate its own, else 5 %; `cells` is the check within each cell, where
+    there are several. `threshold` is NaN under policies that flag by the whole batch.
+    """
 
     folder: Path
     digest: str
     score: str
+    policy: str
     level: float
     threshold: float
     size: int
+    sizes: Mapping[str, int]
     smallest_level: float
     holdout: RateCheck | None
+    cells: Mapping[str, RateCheck]
     holdout_log_likelihood: float | None
 
 
 def calibrate(pipeline: str | Path, draft: Path) -> Calibrated:
     """Give the draft in `draft` (from `fit`) its calibration and seal the whole as a bundle beside it."""
     workspace = Workspace.open(pipeline)
-    detector = detectors.load(draft / "draft")
+    spec, detector = workspace.pipeline, detectors.load(draft / "draft")
     held = {}
     for part in ("calibration", "holdout"):
         with work(f"evaluating the {part} records") as bar:
             chunks = ((batch, units_of(batch)) for batch in _counted(stream(draft, part)(), bar.advance))
-            held[part] = detectors.hold(detector, chunks)
-    level, score = workspace.pipeline.policy.false_alarm_rate, workspace.pipeline.score
-    detector = detectors.calibrate(detector, held["calibration"], false_alarm_rate=level, score=score)
-    check = likelihood = None
-    if len(held["holdout"]):
-        check = detectors.check_hold_out(detector, held["holdout"])
-        parts = held["holdout"].parts
-        likelihood = float((parts.log_mass + parts.log_density).mean())
-    facts = {"holdout": asdict(check) if check else None, "holdout_log_likelihood": likelihood}
+            held[part] = detectors.hold(detector, chunks, by=spec.groups)
+    counts = detectors.group_counts(spec.groups, stream(draft, "train")(), detector.encoder)
+    cells = cells_of(spec, counts, share=len(held["calibration"]) / max(1, sum(counts.values())))
+    return seal(spec, detector, held["calibration"], held["holdout"], cells=cells, folder=draft / "bundle")
+
+
+def cells_of(spec: Pipeline, counts: Mapping[tuple[str, ...], int], *, share: float) -> Cells:
+    """The calibration cells of `policy.per`, of training counts alone.
+
+    A cell is large enough if the calibration records to be expected of it, `share` for each training record, are twice
+    what the policy needs: half may go to the ranks of the score, and days differ.
+    """
+    if not spec.groups:
+        return Cells()
+    needed = 4 * policy_of(spec).size_wanted
+    return Cells.fit(list(spec.groups), counts, least=needed / share if share > 0 else float("inf"))
+
+
+def seal(
+    spec: Pipeline, detector: Detector, calibration: Held, holdout: Held, *, cells: Cells, folder: Path
+) -> Calibrated:
+    """Calibrate `detector`, check it on the hold-out and seal it in `folder`."""
+    policy = policy_of(spec)
+    detector = detectors.calibrate(detector, calibration, policy=policy, score=spec.score, cells=cells)
+    check, likelihood = None, None
+    by_cell: dict[str, RateCheck] = {}
+    if len(holdout):
+        check, by_cell = detectors.check_hold_out(detector, holdout)
+        likelihood = float((holdout.parts.log_mass + holdout.parts.log_density).mean())
+    facts = {
+        "holdout": asdict(check) if check else None,
+        "holdout_cells": {name: asdict(one) for name, one in by_cell.items()},
+        "holdout_log_likelihood": likelihood,
+    }
     detector = replace(detector, provenance={**detector.provenance, **facts})
-    digest = detectors.save(detector, draft / "bundle")
-    calibration = detector.calibration
-    assert calibration is not None
+    digest = detectors.save(detector, folder)
+    made = detector.calibration
+    assert made is not None
     return Calibrated(
-        folder=draft / "bundle",
+        folder=folder,
         digest=digest,
-        score=calibration.method,
-        level=level,
-        threshold=calibration.threshold,
-        size=calibration.size,
-        smallest_level=calibration.smallest_level,
+        score=made.method,
+        policy=policy.words,
+        level=made.rate_checked,
+        threshold=made.threshold,
+        size=made.size,
+        sizes=dict(zip(made.cells.names, made.sizes, strict=True)),
+        smallest_level=made.smallest_level,
         holdout=check,
+        cells=by_cell,
         holdout_log_likelihood=likelihood,
     )
 

@@ -21,10 +21,9 @@ import numpy as np
 import pyarrow as pa
 
 from flowguard import __version__
-from flowguard.calibration import FalseAlarmRate
 from flowguard.errors import SourceError
 from flowguard.registry import Version
-from flowguard.stages.meaning import checked_schema, columns_of
+from flowguard.stages.meaning import checked_schema, columns_of, policy_of
 from flowguard.stages.progress import work
 from flowguard.stages.workspace import Workspace
 from flowguard.tables import Fingerprint, part_of, unit_of
@@ -81,7 +80,7 @@ def deal(pipeline: str | Path) -> Dealt:
                 bar.advance(chunk.num_rows)
         _refuse_empty(workspace, records, source.describe())
         # The calibration would refuse it too, but only after the training.
-        FalseAlarmRate(spec.policy.false_alarm_rate).check(records["calibration"])
+        policy_of(spec).check(records["calibration"])
         key = _key(spec.model_dump(mode="json"), fingerprint.hexdigest())
         folder = drafts / key
         folder.mkdir(exist_ok=True)

@@ -88,7 +88,7 @@ def init(data: str, out: str | Path, *, name: str | None = None, force: bool = F
         key=pipeline.source.key,
         batch=pipeline.source.batch,
         left_out={column.name: column.why for column in columns if column.role == "skip"},
-        false_alarm_rate=pipeline.policy.false_alarm_rate,
+        false_alarm_rate=pipeline.policy.rule()["false_alarm_rate"],
     )
 
 

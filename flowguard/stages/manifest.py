@@ -6,11 +6,13 @@ It is also the only place for times and run ids: the Parquet files of a rerun ha
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from flowguard.calibration import Policy, read_policy
 from flowguard.errors import FlowguardError
 from flowguard.tables import atomic_json
 
@@ -22,6 +24,10 @@ class Manifest:
     `fingerprint` identifies the batch's data whatever its order and chunking, `stamp` the state of the source files it
     was read from (equal stamp: nothing to read again), `bundle` the digest of the version. `files` maps `scores`,
     `reasons` and `quarantine` to paths below the pipeline's folder. `quarantined` counts refused records by reason.
+
+    `policy` is the rule, `level` the p-value at or below which it flagged (0 for none), `guarantee` and `note` what it
+    promises and what hindered it, in words; `cells` has of each calibration cell the records scored and flagged.
+    `history` places the batch in a budget that batches share: its number and the discoveries before it, else None.
     """
 
     pipeline: str
@@ -36,12 +42,27 @@ class Manifest:
     flagged: int
     quarantined: dict[str, int]
     score: str
+    policy: dict[str, Any]
     level: float
+    guarantee: str
+    note: str | None
+    cells: dict[str, list[int]]
+    history: dict[str, int] | None
     files: dict[str, str]
     quantiles: dict[str, float]
     started: str
     seconds: float
     run: str | None
+
+    @property
+    def rule(self) -> Policy:
+        """The policy."""
+        return read_policy(self.policy)
+
+    @property
+    def asked_share(self) -> float:
+        """The share of ordinary records that may be flagged; NaN under policies that promise something else."""
+        return float(self.policy.get("false_alarm_rate", math.nan))
 
     @property
     def quarantined_total(self) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from flowguard.calibration import Policy, read_policy
 from flowguard.detector import Columns, Engine
 from flowguard.encoding import ContextSettings, FeatureSettings
 from flowguard.errors import SchemaError
@@ -85,6 +86,11 @@ def training_of(pipeline: Pipeline) -> TrainingSettings:
         contamination=model.contamination,
         seed=model.seed,
     )
+
+
+def policy_of(pipeline: Pipeline) -> Policy:
+    """What is flagged."""
+    return read_policy(pipeline.policy.rule())
 
 
 def engine_of(pipeline: Pipeline) -> Engine:

@@ -1,11 +1,17 @@
-"""Versions and aliases: what is registered, and which version scores."""
+"""Versions and aliases: what is registered, which version scores, and who decided so."""
 
 from __future__ import annotations
 
+import getpass
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowguard.registry import Registry, Version
+from flowguard.registry import CHALLENGER, CHAMPION, Registry, Version
+from flowguard.stages.workspace import store_in
+from flowguard.store import Change, Store
+
+OUTSIDE = "found changed outside flowguard"
 
 
 @dataclass(frozen=True)
@@ -21,8 +27,43 @@ def models(runs: Path, name: str | None = None) -> list[Version]:
     return Registry.at(runs).versions(name)
 
 
-def promote(runs: Path, name: str, version: int) -> Promoted:
-    """Make `version` the champion: from the next batch on it scores. Raises `RegistryError` when there is none such."""
-    registry = Registry.at(runs)
-    before = registry.promote(name, version)
+def journal(runs: Path, name: str) -> Sequence[Change]:
+    """Every change of the model's champion and challenger, in order."""
+    return store_in(runs).aliases.of(name)
+
+
+def promote(
+    runs: Path, name: str, version: int, *, who: str = "", why: str = "", expected: int | None = None
+) -> Promoted:
+    """Make `version` the champion: from the next batch on it scores; who did it and why goes to the journal.
+
+    `expected` is the champion that is to be replaced, by default the present one. Raises `RegistryError` when there is
+    no such version, and `StoreError` when another promotion came first: it names who made it.
+    """
+    registry, store = Registry.at(runs), store_in(runs)
+    registry.resolve(name, version)
+    before = holder(registry, name, CHAMPION)
+    if before == version:
+        return Promoted(registry.resolve(name, version), before)
+    note_outside(store, name, CHAMPION, before)
+    challenger = holder(registry, name, CHALLENGER)
+    who, why = who or getpass.getuser(), why or "promoted"
+    expected = before if expected is None else expected
+    store.aliases.record(name, CHAMPION, expected_from=expected, to=version, who=who, why=why)
+    registry.promote(name, version)
+    if challenger == version:
+        note_outside(store, name, CHALLENGER, challenger)
+        store.aliases.record(name, CHALLENGER, expected_from=version, to=None, who=who, why=why)
     return Promoted(registry.resolve(name, version), before)
+
+
+def holder(registry: Registry, name: str, alias: str) -> int | None:
+    """The number of the version that has `alias`, None where none has."""
+    return next((one.version for one in registry.versions(name) if alias in one.aliases), None)
+
+
+def note_outside(store: Store, name: str, alias: str, now: int | None) -> None:
+    """Bring the journal to what the registry says, where an alias was moved without flowguard or a run was killed."""
+    known = store.aliases.latest(name, alias)
+    if known is not None and known.to_version != now:
+        store.aliases.record(name, alias, expected_from=known.to_version, to=now, who="unknown", why=OUTSIDE)

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.ipc
 
 from flowguard.detector import Scores
 from flowguard.explain import Reason
@@ -55,6 +56,8 @@ class BatchWriter:
         self._temporary: dict[str, Path] = {}
         self._writers: dict[str, Callable[[pa.RecordBatch], None]] = {}
         self._files: dict[str, str] = {}
+        self._undecided: Callable[[pa.RecordBatch], None] | None = None
+        self._draft: Path | None = None
 
     def __enter__(self) -> BatchWriter:
         self._stack.__enter__()
@@ -64,7 +67,7 @@ class BatchWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.__exit__(kind, error, trace)
-        for path in self._temporary.values():
+        for path in (*self._temporary.values(), *([self._draft] if self._draft else [])):
             path.unlink(missing_ok=True)
 
     def finish(self, fingerprint: str) -> dict[str, str]:
@@ -79,15 +82,37 @@ class BatchWriter:
     def write_scores(
         self, chunk: pa.RecordBatch, record_ids: Sequence[str], scores: Scores, usable: np.ndarray
     ) -> None:
-        """One row for every record that could be scored."""
+        """One row for every record that could be scored; flags come at the end, with `write_flags`."""
         columns: dict[str, Any] = {"record_id": pa.array(record_ids, pa.string())}
         columns |= {name: chunk.column(name) for name in self._key}
         for name in ("log_likelihood", "log_density", "log_mass", "score", "p_value"):
             columns[name] = pa.array(getattr(scores, name), pa.float64())
         columns["extrapolated"] = pa.array(scores.extrapolated, pa.bool_())
         columns["group"] = pa.array(scores.group, pa.string())
-        columns["flag"] = pa.array(scores.flag, pa.bool_())
-        self._write("scores", pa.record_batch(columns).filter(pa.array(usable)))
+        columns["flag"] = pa.array(np.zeros(len(scores), dtype=bool))
+        batch = pa.record_batch(columns).filter(pa.array(usable))
+        if self._undecided is None:
+            self._draft = self._places["scores"] / f".{secrets.token_hex(8)}.arrow"
+            self._draft.parent.mkdir(parents=True, exist_ok=True)
+            sink = self._stack.enter_context(pa.OSFile(str(self._draft), "wb"))
+            self._undecided = self._stack.enter_context(pa.ipc.new_file(sink, batch.schema)).write_batch
+        self._undecided(batch)
+
+    def write_flags(self, flag: np.ndarray) -> None:
+        """The flags of all records that were written, (n,), in their order."""
+        if self._draft is None:
+            return
+        self._stack.close()
+        start = 0
+        with pa.memory_map(str(self._draft)) as mapped, pa.ipc.open_file(mapped) as reader:
+            place = reader.schema.get_field_index("flag")
+            for index in range(reader.num_record_batches):
+                batch = reader.get_batch(index)
+                mine = pa.array(flag[start : start + batch.num_rows])
+                start += batch.num_rows
+                self._write("scores", batch.set_column(place, "flag", mine))
+        self._draft.unlink()
+        self._draft = None
 
     def write_reasons(self, reasons: Sequence[Sequence[Reason]]) -> None:
         """One row for every reason of every flagged record, strongest first."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import getpass
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from flowguard.detector import Detector, load
-from flowguard.registry import Version
+from flowguard.registry import CHALLENGER, CHAMPION, Version
 from flowguard.reports import calibration_plot, training_plot
+from flowguard.stages.models import holder, note_outside
 from flowguard.stages.workspace import Workspace
 
 
@@ -33,6 +36,7 @@ def register(pipeline: str | Path, bundle: Path) -> Registered:
     known = registry.find(spec.name, detector.digest)
     if known is not None:
         return Registered(known, known=True)
+    before = {alias: holder(registry, spec.name, alias) for alias in (CHAMPION, CHALLENGER)}
     version = registry.log_version(
         bundle,
         name=spec.name,
@@ -48,12 +52,25 @@ def register(pipeline: str | Path, bundle: Path) -> Registered:
             "measure_id": detector.measure_id,
             "fingerprint": str(detector.provenance["fingerprint"]),
             "training": str(detector.provenance["training"]),
+            **({"recalibrated": str(origin["version"])} if (origin := detector.provenance.get("recalibrated")) else {}),
         },
         inputs=dict(detector.input_schema()),
         key=list(detector.key),
         redact=detector.redact,
     )
+    _note(workspace, version, before)
     return Registered(version, known=False)
+
+
+def _note(workspace: Workspace, version: Version, before: dict[str, int | None]) -> None:
+    """The alias that a new version got, in the journal."""
+    store, parent = workspace.store, version.tags.get("recalibrated", "")
+    for alias in version.aliases:
+        note_outside(store, version.name, alias, before[alias])
+        why = f"recalibrated version {parent}" if parent else "trained"
+        store.aliases.record(
+            version.name, alias, expected_from=before[alias], to=version.version, who=getpass.getuser(), why=why
+        )
 
 
 def clear_drafts(pipeline: str | Path) -> None:
@@ -63,12 +80,14 @@ def clear_drafts(pipeline: str | Path) -> None:
 
 def _params(detector: Detector) -> dict[str, object]:
     facts = detector.provenance
+    assert detector.calibration is not None
     return {
         **facts["model"],
         "features": ", ".join(detector.encoder.feature_names),
         "since": facts["split"]["since"],
         "until": facts["split"]["until"],
-        "false_alarm_rate": detector.level,
+        "policy": detector.policy.words,
+        "calibrated_per": ", ".join(detector.calibration.cells.by) or "all",
         "score": detector.score_name,
         **{f"records_{part}": count for part, count in facts["records"].items()},
     }
@@ -85,4 +104,4 @@ def _metrics(detector: Detector) -> dict[str, float]:
     }
     if holdout:
         metrics |= {f"holdout_{name}": float(holdout[name]) for name in ("asked", "observed", "standard_error")}
-    return {name: value for name, value in metrics.items() if value is not None}
+    return {name: value for name, value in metrics.items() if value is not None and math.isfinite(value)}

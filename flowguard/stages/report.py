@@ -126,7 +126,8 @@ def _batch_report(
         scored=manifest.scored,
         quarantined=manifest.quarantined_total,
         flagged=manifest.flagged,
-        asked_rate=manifest.level,
+        policy=manifest.rule.words,
+        asked_rate=manifest.asked_share,
         threshold=calibration.threshold,
         histogram=score_histogram(scores, calibration.scores, threshold=calibration.threshold),
         quarantine=manifest.quarantined,
@@ -149,13 +150,14 @@ def _run_report(
     calibration = newest.calibration
     assert calibration is not None
     holdout = newest.provenance.get("holdout")
-    asked = calibration.false_alarm_rate
     overall = _line("All scored batches", manifests, calibration)
     months = defaultdict(list)
     for manifest in manifests:
         months[manifest.batch[:7]].append(manifest)
     by_day = workspace.pipeline.source.batch == "day"
     groups = [_line(month, part, calibration) for month, part in sorted(months.items())] if by_day else []
+    if len(calibration.sizes) > 1:
+        groups += [_line(cell, manifests, calibration, cell=cell) for cell in calibration.cells.names]
     notices = [] if newest.explains else [without_reasons(newest.density.config["family"])]
     split = workspace.pipeline.split
     beyond = [line for line in (overall, *groups) if line.errors_away > 2 and line.observed > line.asked]
@@ -178,7 +180,8 @@ def _run_report(
         versions=[str(version) for version in sorted(detectors)],
         period=f"{manifests[0].batch} to {manifests[-1].batch}",
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        asked_rate=asked,
+        policy=calibration.policy.words,
+        asked_rate=_asked(calibration),
         threshold=calibration.threshold,
         batches=[_summary(manifest) for manifest in manifests],
         overall=overall,
@@ -192,16 +195,23 @@ def _run_report(
     )
 
 
-def _line(name: str, manifests: Sequence[Manifest], calibration: Calibration) -> RateLine:
+def _asked(calibration: Calibration) -> float:
+    """The share of ordinary records that may be flagged; NaN where the policy promises something else."""
+    return float(calibration.policy.to_dict().get("false_alarm_rate", math.nan))
+
+
+def _line(name: str, manifests: Sequence[Manifest], calibration: Calibration, *, cell: str | None = None) -> RateLine:
     """Asked against observed; the standard error is clustered by batch and holds the calibration's own error."""
-    flags = (
-        np.concatenate([np.arange(m.scored) < m.flagged for m in manifests]) if manifests else np.zeros(0, dtype=bool)
-    )
-    units = np.repeat(np.arange(len(manifests)), [m.scored for m in manifests]).astype(str)
-    if not len(flags):
-        return RateLine(name, 0, 0, calibration.false_alarm_rate, math.nan, math.nan)
-    check = calibration.check_rate(flags, units)
-    return RateLine(name, len(flags), int(flags.sum()), check.asked, check.observed, check.standard_error, check.units)
+    counts = [(m.scored, m.flagged) if cell is None else tuple(m.cells.get(cell, (0, 0))) for m in manifests]
+    scored, flagged = (sum(column) for column in zip(*counts, strict=True)) if counts else (0, 0)
+    asked = _asked(calibration)
+    if not scored or math.isnan(asked):
+        return RateLine(name, scored, flagged, asked, flagged / scored if scored else math.nan, math.nan)
+    flags = np.concatenate([np.arange(all_of) < few for all_of, few in counts])
+    units = np.repeat(np.arange(len(counts)), [all_of for all_of, _ in counts]).astype(str)
+    check = calibration.check_rate(flags, units, cell=cell)
+    batches = sum(all_of > 0 for all_of, _ in counts)
+    return RateLine(name, scored, flagged, check.asked, check.observed, check.standard_error, batches)
 
 
 def _unit(pipeline: Pipeline) -> str:

@@ -6,7 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -14,12 +14,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from flowguard.calibration import Decision, FalseDiscoveryRate, History
 from flowguard.detector import Detector, load
 from flowguard.registry import Version
+from flowguard.stages.decision import Undecided
 from flowguard.stages.manifest import Manifest, latest, manifest_path, read_manifest, write_manifest
 from flowguard.stages.output import BatchWriter
 from flowguard.stages.progress import say, work
 from flowguard.stages.workspace import Workspace
+from flowguard.store import ScoredBatch as Remembered
 from flowguard.tables import Fingerprint, RecordIds
 
 
@@ -126,29 +129,30 @@ def score_batch(
     fingerprint = Fingerprint()
     ids = RecordIds(spec.source.key)
     quarantined: Counter[str] = Counter()
-    read = scored = flagged = 0
-    all_scores: list[np.ndarray] = []
+    read = 0
+    assert detector.calibration is not None, "only calibrated versions are registered"
+    undecided = Undecided(detector.calibration)
     with BatchWriter(workspace, found.name, wanted.version, key=spec.source.key) as writer:
         for chunk in source.read(columns, batch=found):
             fingerprint.update(chunk)
             encoded = detector.encode(chunk)
-            evaluation = detector.evaluate(encoded)
-            scores = detector.judge(encoded, evaluation)
+            scores = detector.judge(chunk, encoded, detector.evaluate(encoded))
             record_ids = ids.update(chunk)
             usable = np.array([reason is None for reason in scores.refused], dtype=bool)
             quarantined.update(reason for reason in scores.refused if reason is not None)
             writer.write_scores(chunk, record_ids, scores, usable)
             writer.write_quarantine(chunk, record_ids, scores.refused)
-            rows = np.flatnonzero(scores.flag)
-            if len(rows) and detector.explains:
-                named = [record_ids[row] for row in rows]
-                writer.write_reasons(
-                    detector.reasons(chunk, encoded, evaluation, rows, record_ids=named, top=spec.output.reasons)
-                )
+            undecided.add(chunk, record_ids, scores, usable)
             read += len(usable)
-            scored += int(usable.sum())
-            flagged += len(rows)
-            all_scores.append(scores.score[usable])
+        decision, history = _decided(workspace, wanted, found.name, undecided)
+        writer.write_flags(decision.flag)
+        if detector.explains:
+            for records, named in undecided.flagged(decision):
+                encoded = detector.encode(records)
+                rows, evaluation = np.arange(len(named)), detector.evaluate(encoded, by_column=True)
+                writer.write_reasons(
+                    detector.reasons(records, encoded, evaluation, rows, record_ids=named, top=spec.output.reasons)
+                )
         files = writer.finish(fingerprint.hexdigest())
     manifest = Manifest(
         pipeline=spec.name,
@@ -159,22 +163,53 @@ def score_batch(
         fingerprint=fingerprint.hexdigest(),
         stamp=stamp,
         read=read,
-        scored=scored,
-        flagged=flagged,
+        scored=len(decision.flag),
+        flagged=decision.discoveries,
         quarantined=dict(sorted(quarantined.items())),
         score=detector.score_name,
-        level=detector.level,
+        policy=detector.policy.to_dict(),
+        level=decision.level,
+        guarantee=decision.guarantee,
+        note=decision.note,
+        cells={name: list(counts) for name, counts in undecided.by_cell(decision).items()},
+        history=None if history is None else asdict(history),
         files=files,
-        quantiles=_quantiles(np.concatenate(all_scores) if all_scores else np.zeros(0)),
+        quantiles=_quantiles(undecided.scores),
         started=started.isoformat(timespec="milliseconds"),
         seconds=round(time.perf_counter() - clock, 3),
         run=run,
     )
     write_manifest(workspace.folder, manifest)
     writer.remove_superseded()
+    _remember(workspace, manifest)
     if manifest.quarantined_total:
         say(f"{found.name}: {manifest.quarantined_total} of {read} records quarantined ({_listed(quarantined)})")
+    if decision.note:
+        say(f"{found.name}: {decision.note}")
     return ScoredBatch(manifest, fresh=True)
+
+
+def _decided(
+    workspace: Workspace, version: Version, batch: str, undecided: Undecided
+) -> tuple[Decision, History | None]:
+    """The decision on a batch, and its place in the budget where batches share one.
+
+    A budget is a version's own, as its p-values come from one calibration. A batch is decided once: a delivery that
+    came after keeps the level of the first.
+    """
+    policy = undecided.policy
+    if not isinstance(policy, FalseDiscoveryRate) or not policy.pooled:
+        return undecided.decide(), None
+    reserved = workspace.store.budgets.reserve(
+        version.name,
+        f"version {version.version}, {policy.words}",
+        batch=batch,
+        records=len(undecided.p_values),
+        decide=policy.in_turn(undecided.p_values, n_reference=undecided.sizes),
+    )
+    history = History(reserved.t, reserved.discoveries_before)
+    decision = undecided.decide(history)
+    return replace(decision, flag=undecided.p_values <= reserved.level, level=reserved.level), history
 
 
 @lru_cache(maxsize=4)
@@ -186,6 +221,24 @@ def detector_of(workspace: Workspace, version: Version) -> Detector:
     """The detector of a registered version; fetched and checked once per process."""
     folder = workspace.registry.fetch(version, workspace.runs / ".bundles")
     return _loaded(os.fspath(folder), version.digest)
+
+
+def _remember(workspace: Workspace, manifest: Manifest) -> None:
+    workspace.store.batches.put(
+        Remembered(
+            pipeline=manifest.pipeline,
+            batch=manifest.batch,
+            version=manifest.version,
+            bundle=manifest.bundle,
+            fingerprint=manifest.fingerprint,
+            read=manifest.read,
+            scored=manifest.scored,
+            flagged=manifest.flagged,
+            quarantined=manifest.quarantined_total,
+            policy={**manifest.policy, "level": manifest.level},
+            scored_at=datetime.fromisoformat(manifest.started),
+        )
+    )
 
 
 def _fingerprint(chunks: Iterable[pa.RecordBatch]) -> str:

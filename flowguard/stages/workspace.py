@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from flowguard.registry import Registry
 from flowguard.spec import Pipeline, load_pipeline
 from flowguard.stages.init import infer_columns
+from flowguard.store import Store
 from flowguard.tables import Source, open_files, open_query
+
+STORE = "FLOWGUARD_STORE"
+"""The environment variable with the address of the store; without it, a SQLite file in the runs folder."""
+
+
+def store_in(runs: Path) -> Store:
+    """What is remembered between runs, opened once per process."""
+    return _opened(os.environ.get(STORE) or f"sqlite:///{runs.absolute() / 'flowguard.db'}")
+
+
+@lru_cache(maxsize=8)
+def _opened(address: str) -> Store:
+    return Store.open(address)
 
 
 @dataclass(frozen=True)
@@ -40,6 +56,11 @@ class Workspace:
     def registry(self) -> Registry:
         """The model registry: MLFLOW_TRACKING_URI, or SQLite in the runs folder."""
         return Registry.at(self.runs)
+
+    @property
+    def store(self) -> Store:
+        """Batches scored, drift, error budgets and the journal of aliases."""
+        return store_in(self.runs)
 
     def source(self) -> Source:
         """The pipeline's data."""

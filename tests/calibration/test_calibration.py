@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from flowguard.calibration import Calibration, Parts
+from flowguard.calibration import Calibration, FalseAlarmRate, Parts
 from flowguard.calibration.calibration import reference_half
 from flowguard.errors import BundleError, CalibrationError
 
@@ -29,21 +29,19 @@ def mixed(n: int = 4000, seed: int = 0, days: int = 40) -> Records:
 
 def test_plain_tables_are_scored_by_their_log_likelihood() -> None:
     parts, units = plain()
-    calibration = Calibration.fit(parts, units, false_alarm_rate=0.001)
+    calibration = Calibration.fit(parts, units, policy=FalseAlarmRate(0.001))
     assert calibration.method == "log_likelihood"
     assert (calibration.size, calibration.rows, calibration.units) == (999, 999, 25)
     assert calibration.smallest_level == 0.001
-    assert calibration.false_alarm_rate == 0.001
     assert calibration.counts == {"11": 999}
     assert np.array_equal(calibration.score(parts), -(parts.log_mass + parts.log_density))
     assert np.array_equal(calibration.scores, np.sort(calibration.score(parts)))
     assert calibration.threshold == calibration.scores[-1]
-    assert calibration.group(2).tolist() == ["all", "all"]
 
 
 def test_mixed_tables_are_ranked_by_one_half_and_judged_by_the_other() -> None:
     parts, units = mixed()
-    calibration = Calibration.fit(parts, units, false_alarm_rate=0.01, dates=["2013-01-01", "2013-02-09"])
+    calibration = Calibration.fit(parts, units, policy=FalseAlarmRate(0.01), dates=["2013-01-01", "2013-02-09"])
     half = reference_half(units.astype(str))
     assert calibration.method == "mixed"
     assert calibration.size == half.sum()
@@ -61,15 +59,15 @@ def test_mixed_tables_are_ranked_by_one_half_and_judged_by_the_other() -> None:
 def test_the_fit_does_not_depend_on_the_order_of_the_rows() -> None:
     parts, units = mixed()
     order = np.random.default_rng(1).permutation(4000)
-    first = Calibration.fit(parts, units, false_alarm_rate=0.01)
-    second = Calibration.fit(parts.take(order), units[order], false_alarm_rate=0.01)
+    first = Calibration.fit(parts, units, policy=FalseAlarmRate(0.01))
+    second = Calibration.fit(parts.take(order), units[order], policy=FalseAlarmRate(0.01))
     assert np.allclose(first.scores, second.scores, rtol=0, atol=1e-9)
     assert np.array_equal(first.score_units, second.score_units)
 
 
 def test_a_single_unit_is_split_by_rows() -> None:
     parts, _ = mixed()
-    calibration = Calibration.fit(parts, np.zeros(4000), false_alarm_rate=0.01)
+    calibration = Calibration.fit(parts, np.zeros(4000), policy=FalseAlarmRate(0.01))
     assert calibration.size == 2000
     assert calibration.units == 1
 
@@ -80,7 +78,7 @@ def test_p_values_are_valid_for_exchangeable_records_with_ties_and_patterns(days
     rounds, fresh = 150, 400
     hits = np.zeros((rounds, len(levels)))
     for i in range(rounds):
-        calibration = Calibration.fit(*mixed(n=600, seed=2 * i, days=days), false_alarm_rate=0.01)
+        calibration = Calibration.fit(*mixed(n=600, seed=2 * i, days=days), policy=FalseAlarmRate(0.01))
         p_values = calibration.p_value(calibration.score(mixed(n=fresh, seed=2 * i + 1)[0]))
         hits[i] = (p_values[:, None] <= levels).mean(axis=0)
     # The rounds are independent; their spread holds the calibration's own error.
@@ -92,7 +90,7 @@ def test_plain_p_values_are_valid() -> None:
     levels = np.array([0.01, 0.1, 0.5])
     hits = []
     for i in range(200):
-        calibration = Calibration.fit(*plain(n=199, seed=2 * i), false_alarm_rate=0.01)
+        calibration = Calibration.fit(*plain(n=199, seed=2 * i), policy=FalseAlarmRate(0.01))
         p_values = calibration.p_value(calibration.score(plain(n=200, seed=2 * i + 1)[0]))
         hits.append((p_values[:, None] <= levels).mean(axis=0))
     error = np.std(hits, axis=0) / math.sqrt(200)
@@ -100,7 +98,7 @@ def test_plain_p_values_are_valid() -> None:
 
 
 def test_score_falls_strictly_with_density_within_every_pattern_and_extremes_never_tie() -> None:
-    calibration = Calibration.fit(*mixed(), false_alarm_rate=0.01)
+    calibration = Calibration.fit(*mixed(), policy=FalseAlarmRate(0.01))
     density = np.array([-1e9, -1e6, -1e4, -100.0, -50.0, -8.3, -8.0, -2.0])
     for name in ("11", "10", "01"):
         scores = calibration.score(Parts(np.full(8, -1.0), density, np.full(8, name)))
@@ -118,7 +116,7 @@ def test_odd_values_among_many_zeros_are_not_the_most_ordinary() -> None:
     pattern = np.where(tiny, "1", "0")
     assert (-(mass + density))[tiny].max() < (-(mass + density))[~tiny].min()  # what a plain score would say
     parts = Parts(mass, density, pattern)
-    calibration = Calibration.fit(parts, np.arange(n) % 100, false_alarm_rate=0.001)
+    calibration = Calibration.fit(parts, np.arange(n) % 100, policy=FalseAlarmRate(0.001))
     score = calibration.score(parts)
     assert score[tiny].min() > score[~tiny].max()
     assert calibration.p_value(score[tiny]).max() < 0.02
@@ -126,53 +124,53 @@ def test_odd_values_among_many_zeros_are_not_the_most_ordinary() -> None:
 
 
 def test_a_pattern_never_seen_is_strange() -> None:
-    calibration = Calibration.fit(*plain(), false_alarm_rate=0.001)
+    calibration = Calibration.fit(*plain(), policy=FalseAlarmRate(0.001))
     # Its density may be large in its own units: that must not make it ordinary.
     score = calibration.score(Parts([-7.0, -9.0, -7.0], [50.0, 50.0, -1e6], ["10", "10", "01"]))
     assert (calibration.p_value(score) == calibration.smallest_level).all()
     assert score[0] < score[1] < score[2]
-    assert calibration.flag(calibration.p_value(score)).all()
+    assert calibration.decide(calibration.p_value(score)).flag.all()
     parts, units = mixed()
     usual = np.isin(parts.pattern, ["11", "10"])
-    two = Calibration.fit(parts.take(usual), units[usual], false_alarm_rate=0.01)
+    two = Calibration.fit(parts.take(usual), units[usual], policy=FalseAlarmRate(0.01))
     assert two.score(Parts([-30.0], [50.0], ["01"]))[0] >= 30.0
 
 
 def test_a_log_likelihood_of_minus_infinity_is_never_ordinary() -> None:
     for records in (plain(), mixed()):
-        calibration = Calibration.fit(*records, false_alarm_rate=0.01)
+        calibration = Calibration.fit(*records, policy=FalseAlarmRate(0.01))
         score = calibration.score(Parts([0.0, -np.inf], [-np.inf, 0.0], ["11", "11"]))
         assert np.isfinite(score).all()
-        assert calibration.flag(calibration.p_value(score)).all()
+        assert calibration.decide(calibration.p_value(score)).flag.all()
         with pytest.raises(ValueError, match="NaN"):
             calibration.p_value([np.nan])
 
 
 def test_a_rate_that_the_records_cannot_support_is_refused() -> None:
     with pytest.raises(CalibrationError, match=r"999.*there are 998"):
-        Calibration.fit(*plain(998), false_alarm_rate=0.001)
+        Calibration.fit(*plain(998), policy=FalseAlarmRate(0.001))
     with pytest.raises(CalibrationError, match=r"99,999.*of 4,000 records held out"):
-        Calibration.fit(*mixed(), false_alarm_rate=0.00001)
+        Calibration.fit(*mixed(), policy=FalseAlarmRate(0.00001))
     with pytest.raises(CalibrationError):
-        Calibration.fit(Parts([], [], []), [], false_alarm_rate=0.1)
+        Calibration.fit(Parts([], [], []), [], policy=FalseAlarmRate(0.1))
 
 
 def test_units_that_are_not_one_a_record_are_refused() -> None:
     with pytest.raises(ValueError, match="units"):
-        Calibration.fit(Parts([0.0], [0.0], ["1"]), [0, 1], false_alarm_rate=0.5)
+        Calibration.fit(Parts([0.0], [0.0], ["1"]), [0, 1], policy=FalseAlarmRate(0.5))
 
 
 def test_a_score_that_does_not_exist_is_refused_with_those_that_do() -> None:
     with pytest.raises(CalibrationError, match="no score 'least'; expected `default` or one of log_likelihood, mixed"):
-        Calibration.fit(*plain(), false_alarm_rate=0.01, score="least")  # type: ignore[arg-type]
-    state, arrays = Calibration.fit(*plain(), false_alarm_rate=0.01).to_state()
+        Calibration.fit(*plain(), policy=FalseAlarmRate(0.01), score="least")  # type: ignore[arg-type]
+    state, arrays = Calibration.fit(*plain(), policy=FalseAlarmRate(0.01)).to_state()
     with pytest.raises(BundleError, match="score 'least'"):
         Calibration.from_state({**state, "score": "least"}, arrays)
 
 
 @pytest.mark.parametrize("records", [plain(), mixed(), mixed(days=1)], ids=["plain", "mixed", "one unit"])
 def test_the_state_gives_back_the_same_bits(records: Records) -> None:
-    calibration = Calibration.fit(*records, false_alarm_rate=0.01, dates=["2013-01-01", "2013-04-30"])
+    calibration = Calibration.fit(*records, policy=FalseAlarmRate(0.01), dates=["2013-01-01", "2013-04-30"])
     state, arrays = calibration.to_state()
     again = Calibration.from_state(json.loads(json.dumps(state)), {name: part.copy() for name, part in arrays.items()})
     scores = calibration.score(records[0])
@@ -187,9 +185,9 @@ def test_the_state_gives_back_the_same_bits(records: Records) -> None:
 
 def test_the_rate_is_checked_against_the_calibrations_own_days() -> None:
     records = mixed(n=20_000, days=60)
-    calibration = Calibration.fit(*records, false_alarm_rate=0.02)
+    calibration = Calibration.fit(*records, policy=FalseAlarmRate(0.02))
     fresh = mixed(n=8000, seed=9, days=30)
-    flags = calibration.flag(calibration.p_value(calibration.score(fresh[0])))
+    flags = calibration.decide(calibration.p_value(calibration.score(fresh[0]))).flag
     check = calibration.check_rate(flags, fresh[1])
     assert check.within
     assert check.units == 30

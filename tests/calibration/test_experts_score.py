@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowguard.calibration import SCORES, Calibration, Parts
+from flowguard.calibration import SCORES, Calibration, FalseAlarmRate, Parts
 from flowguard.calibration.calibration import reference_half
 from flowguard.errors import CalibrationError
 from tests.calibration.many_columns import changed, parts_of, records
@@ -41,7 +41,7 @@ def held_out(n: int = 2000, seed: int = 0, days: int = 50) -> tuple[Parts, np.nd
 
 
 def calibrated(n: int = 2000, seed: int = 0, days: int = 50) -> Calibration:
-    return Calibration.fit(*held_out(n, seed, days), false_alarm_rate=0.02, score="experts")
+    return Calibration.fit(*held_out(n, seed, days), policy=FalseAlarmRate(0.02), score="experts")
 
 
 def ordinary() -> Parts:
@@ -124,7 +124,7 @@ def test_it_is_fitted_on_the_reference_half_alone() -> None:
     rows = np.where(half, np.arange(2000) + 2000, np.arange(2000))
     swapped = Parts.join([parts, held_out(2000, 77)[0]]).take(rows)
     first, second = (
-        Calibration.fit(given, units, false_alarm_rate=0.02, score="experts") for given in (parts, swapped)
+        Calibration.fit(given, units, policy=FalseAlarmRate(0.02), score="experts") for given in (parts, swapped)
     )
     fresh, _ = held_out(200, 5)
     assert first.scorer.score(fresh).tobytes() == second.scorer.score(fresh).tobytes()
@@ -134,7 +134,7 @@ def test_it_is_fitted_on_the_reference_half_alone() -> None:
 def test_patterns_never_seen_have_a_finite_score_that_falls_with_what_has_a_probability(pattern: str) -> None:
     parts, units = held_out()
     usual = np.isin(parts.pattern, ["1112", "1102"])
-    calibration = Calibration.fit(parts.take(usual), units[usual], false_alarm_rate=0.02, score="experts")
+    calibration = Calibration.fit(parts.take(usual), units[usual], policy=FalseAlarmRate(0.02), score="experts")
     mass = np.full((4, 4), -0.1)
     mass[:, 0] = [-1.0, -8.0, -50.0, -np.inf]
     density = np.array([[3.0 if digit == "1" else 0.0 for digit in pattern]] * 4)
@@ -196,15 +196,15 @@ def test_what_a_single_expert_finds_is_heard_and_the_flow_and_the_columns_alone_
 
 def test_it_is_the_default_where_there_are_experts() -> None:
     parts, units = held_out()
-    assert Calibration.fit(parts, units, false_alarm_rate=0.02).method == "experts"
+    assert Calibration.fit(parts, units, policy=FalseAlarmRate(0.02)).method == "experts"
     without = replace(parts, expert_mass=None, expert_density=None, alone=None, blurred=None)
-    assert Calibration.fit(without, units, false_alarm_rate=0.02).method == "mixed"
+    assert Calibration.fit(without, units, policy=FalseAlarmRate(0.02)).method == "mixed"
 
 
 def test_without_experts_the_remedy_is_named() -> None:
     parts, units = records(400, 0)
     with pytest.raises(CalibrationError, match=r"score: experts.*a single density.*Set `model\.kernel`"):
-        Calibration.fit(parts, units, false_alarm_rate=0.02, score="experts")
+        Calibration.fit(parts, units, policy=FalseAlarmRate(0.02), score="experts")
     with pytest.raises(CalibrationError, match=r"Set `model\.kernel`"):
         calibrated(400).score(parts)
 
@@ -212,7 +212,7 @@ def test_without_experts_the_remedy_is_named() -> None:
 def test_it_needs_no_terms_by_column_of_the_flow() -> None:
     parts, units = held_out(400)
     without = replace(parts, density_terms=None, mass_terms=None)
-    calibration = Calibration.fit(without, units, false_alarm_rate=0.02, score="experts")
+    calibration = Calibration.fit(without, units, policy=FalseAlarmRate(0.02), score="experts")
     assert calibration.score(without).tobytes() == calibration.score(parts).tobytes()
 
 

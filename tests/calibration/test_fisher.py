@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from flowguard.calibration import Calibration
+from flowguard.calibration import Calibration, FalseAlarmRate
 from flowguard.calibration.scores import Fisher
 from tests.calibration.many_columns import parts_of, records
 
@@ -36,8 +36,8 @@ def test_many_small_surprises_count_which_the_largest_does_not_see() -> None:
     odd = parts_of(np.zeros((200, 20)), -random.exponential(2.0, (200, 20)), np.full(200, "1" * 20))
     share = {}
     for name in ("fisher", "largest"):
-        calibration = Calibration.fit(held, np.arange(3000), false_alarm_rate=0.01, score=name)  # type: ignore[arg-type]
-        share[name] = calibration.flag(calibration.p_value(calibration.score(odd))).mean()
+        calibration = Calibration.fit(held, np.arange(3000), policy=FalseAlarmRate(0.01), score=name)  # type: ignore[arg-type]
+        share[name] = calibration.decide(calibration.p_value(calibration.score(odd))).flag.mean()
     assert share["fisher"] > 0.7 > 0.4 > share["largest"], share
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowguard.calibration import Calibration, Parts
+from flowguard.calibration import Calibration, FalseAlarmRate, Parts
 from flowguard.calibration.scores import HigherCriticism
 
 
@@ -81,6 +81,6 @@ def test_several_odd_columns_among_many_stand_out_more_than_in_their_largest() -
     held, odd = parts(terms(4000, 0)), parts(terms(300, 14))
     share = {}
     for name in ("higher_criticism", "largest"):
-        calibration = Calibration.fit(held, np.arange(4000), false_alarm_rate=0.01, score=name)  # type: ignore[arg-type]
-        share[name] = calibration.flag(calibration.p_value(calibration.score(odd))).mean()
+        calibration = Calibration.fit(held, np.arange(4000), policy=FalseAlarmRate(0.01), score=name)  # type: ignore[arg-type]
+        share[name] = calibration.decide(calibration.p_value(calibration.score(odd))).flag.mean()
     assert share["higher_criticism"] > 0.7 > 0.4 > share["largest"], share

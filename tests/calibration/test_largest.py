@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flowguard.calibration import Calibration, Parts
+from flowguard.calibration import Calibration, FalseAlarmRate, Parts
 from flowguard.calibration.calibration import reference_half
 from flowguard.errors import CalibrationError
 
@@ -28,7 +28,7 @@ def records(n: int = 2000, seed: int = 0, days: int = 50) -> Records:
 
 
 def fit(given: Records, rate: float = 0.01) -> Calibration:
-    return Calibration.fit(*given, false_alarm_rate=rate, score="largest")
+    return Calibration.fit(*given, policy=FalseAlarmRate(rate), score="largest")
 
 
 def rows_of(terms: np.ndarray, mass: float, pattern: str = "111") -> Parts:
@@ -116,14 +116,14 @@ def test_without_terms_by_column_it_is_refused() -> None:
 
 def test_a_score_that_is_asked_for_is_used_whatever_the_patterns() -> None:
     parts, units = records()
-    assert Calibration.fit(parts, units, false_alarm_rate=0.01).method == "mixed"
-    plain = Calibration.fit(parts, units, false_alarm_rate=0.01, score="log_likelihood")
+    assert Calibration.fit(parts, units, policy=FalseAlarmRate(0.01)).method == "mixed"
+    plain = Calibration.fit(parts, units, policy=FalseAlarmRate(0.01), score="log_likelihood")
     assert (plain.method, plain.size) == ("log_likelihood", 2000)
     assert np.array_equal(plain.score(parts), -(parts.log_mass + parts.log_density))
     whole = parts.pattern == "111"
     only = (parts.take(whole), units[whole])
-    assert Calibration.fit(*only, false_alarm_rate=0.01).method == "log_likelihood"
-    mixed = Calibration.fit(*only, false_alarm_rate=0.01, score="mixed")
+    assert Calibration.fit(*only, policy=FalseAlarmRate(0.01)).method == "log_likelihood"
+    mixed = Calibration.fit(*only, policy=FalseAlarmRate(0.01), score="mixed")
     assert mixed.method == "mixed"
     assert mixed.size < whole.sum() <= 2 * mixed.size + 100
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowguard.calibration import SCORES, Calibration, Parts, ScoreName
+from flowguard.calibration import SCORES, Calibration, FalseAlarmRate, Parts, ScoreName
 from flowguard.errors import CalibrationError
 from flowguard.spec.pipeline import Pipeline
 from tests.calibration.many_columns import changed, parts_of, records
@@ -25,7 +25,7 @@ each_score = pytest.mark.parametrize("name", [*OF_THE_WHOLE, *BY_COLUMN])
 
 def calibrated(name: str, n: int = 2000, seed: int = 0, days: int = 50) -> Calibration:
     parts, units = records(n, seed, days=days)
-    return Calibration.fit(parts, units, false_alarm_rate=0.02, score=name)  # type: ignore[arg-type]
+    return Calibration.fit(parts, units, policy=FalseAlarmRate(0.02), score=name)  # type: ignore[arg-type]
 
 
 def ordinary() -> Parts:
@@ -118,7 +118,7 @@ def test_it_is_fitted_on_the_reference_half_alone(name: str) -> None:
     rows = np.where(half, np.arange(2000) + 2000, np.arange(2000))
     swapped = Parts.join([parts, other]).take(rows)
     first, second = (
-        Calibration.fit(given, units, false_alarm_rate=0.02, score=name)  # type: ignore[arg-type]
+        Calibration.fit(given, units, policy=FalseAlarmRate(0.02), score=name)  # type: ignore[arg-type]
         for given in (parts, swapped)
     )
     fresh, _ = records(200, 5)
@@ -132,7 +132,7 @@ def test_patterns_never_seen_have_a_finite_score_that_falls_with_what_has_a_prob
 ) -> None:
     parts, units = records(2000, 0)
     usual = np.isin(parts.pattern, ["1112", "1102"])
-    calibration = Calibration.fit(parts.take(usual), units[usual], false_alarm_rate=0.02, score=name)  # type: ignore[arg-type]
+    calibration = Calibration.fit(parts.take(usual), units[usual], policy=FalseAlarmRate(0.02), score=name)  # type: ignore[arg-type]
     mass = np.full((4, 4), -0.1)
     mass[:, 0] = [-1.0, -8.0, -50.0, -np.inf]
     density = np.array([[3.0 if digit == "1" else 0.0 for digit in pattern]] * 4)
@@ -145,7 +145,7 @@ def test_patterns_never_seen_have_a_finite_score_that_falls_with_what_has_a_prob
 @each_score
 def test_a_column_that_was_never_continuous_does_not_become_ordinary_by_its_unit(name: str) -> None:
     parts, units = records(2000, 0)
-    calibration = Calibration.fit(parts, units, false_alarm_rate=0.02, score=name)  # type: ignore[arg-type]
+    calibration = Calibration.fit(parts, units, policy=FalseAlarmRate(0.02), score=name)  # type: ignore[arg-type]
     mass = np.log(np.array([[1.0, 0.9, 0.6, 1e-9]] * 3))
     dense = calibration.score(
         parts_of(mass, np.array([[-4.5, 13.0, -0.8, d] for d in (60.0, 0.0, -60.0)]), ["1111"] * 3)
@@ -163,7 +163,7 @@ def test_without_terms_by_column_the_remedy_is_named(name: str) -> None:
     parts, units = records(400, 0)
     without = replace(parts, density_terms=None)
     with pytest.raises(CalibrationError, match=rf"score: {name}.*no exact terms by column.*order: single"):
-        Calibration.fit(without, units, false_alarm_rate=0.02, score=name)  # type: ignore[arg-type]
+        Calibration.fit(without, units, policy=FalseAlarmRate(0.02), score=name)  # type: ignore[arg-type]
     with pytest.raises(CalibrationError, match="order: single"):
         calibrated(name, 400).score(without)
 
@@ -172,7 +172,7 @@ def test_without_terms_by_column_the_remedy_is_named(name: str) -> None:
 def test_other_scores_need_no_terms(name: str) -> None:
     parts, units = records(400, 0)
     without = replace(parts, density_terms=None, mass_terms=None)
-    calibration = Calibration.fit(without, units, false_alarm_rate=0.02, score=name)  # type: ignore[arg-type]
+    calibration = Calibration.fit(without, units, policy=FalseAlarmRate(0.02), score=name)  # type: ignore[arg-type]
     assert calibration.score(without).tobytes() == calibration.score(parts).tobytes()
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from flowguard.calibration import Calibration, Parts
+from flowguard.calibration import Calibration, FalseAlarmRate, Parts
 from flowguard.calibration.scores import Typicality
 
 
@@ -39,12 +39,12 @@ def test_both_ends_go_on_strictly_beyond_the_reference() -> None:
 def test_a_block_of_modal_records_is_flagged_which_no_lower_tail_sees() -> None:
     held, units = gaussian(2000, 50, 0), np.arange(2000)
     block = gaussian(100, 50, 1, scale=0.1)
-    two_sided = Calibration.fit(held, units, false_alarm_rate=0.01, score="typicality")
-    plain = Calibration.fit(held, units, false_alarm_rate=0.01)
-    assert two_sided.flag(two_sided.p_value(two_sided.score(block))).all()
-    assert not plain.flag(plain.p_value(plain.score(block))).any()
+    two_sided = Calibration.fit(held, units, policy=FalseAlarmRate(0.01), score="typicality")
+    plain = Calibration.fit(held, units, policy=FalseAlarmRate(0.01))
+    assert two_sided.decide(two_sided.p_value(two_sided.score(block))).flag.all()
+    assert not plain.decide(plain.p_value(plain.score(block))).flag.any()
     odd = gaussian(100, 50, 2, scale=2.0)
-    assert two_sided.flag(two_sided.p_value(two_sided.score(odd))).all()
+    assert two_sided.decide(two_sided.p_value(two_sided.score(odd))).flag.all()
 
 
 def test_where_nothing_is_continuous_only_the_probability_counts() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from flowguard.calibration import FalseAlarmRate
 from flowguard.detector import Columns, Detector, Engine, calibrate, fit, hold
 from flowguard.encoding import ContextSettings, FeatureSettings
 from flowguard.training import TrainingSettings
@@ -66,4 +67,4 @@ def calibrated(
     score: Literal["default", "log_likelihood", "mixed", "largest"] = "default",
 ) -> Detector:
     held = hold(detector, [(records, np.arange(len(records)))])
-    return calibrate(detector, held, false_alarm_rate=rate, score=score)
+    return calibrate(detector, held, policy=FalseAlarmRate(rate), score=score)

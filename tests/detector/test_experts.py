@@ -259,7 +259,7 @@ def test_farther_out_is_stranger_without_end_and_finite(fitted: FlowDetector, co
     assert np.isfinite(scores.score).all()
     assert np.isfinite(scores.log_likelihood).all()
     assert (np.diff(scores.score) > 0).all()
-    assert scores.flag.all()
+    assert detector.decide(scores).all()
     whole = detector.evaluate(encoded, by_column=True)
     assert whole.terms is not None
     assert np.isfinite(whole.terms).all()
@@ -273,7 +273,7 @@ def test_everything_absurd_at_once_is_finite(fitted: FlowDetector) -> None:
     worst = changed(town="Atlantis", visits=1e300, wage=-1e300, tip=1e300, age=1e300)
     scores = fitted.detector_.score(batch_of(worst))
     assert np.isfinite([scores.score, scores.log_likelihood]).all()
-    assert scores.flag.all()
+    assert fitted.detector_.decide(scores).all()
 
 
 # -- tables of every kind ----------------------------------------------------------------------------------------------

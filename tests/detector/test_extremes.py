@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from flowguard.calibration import FalseAlarmRate
 from flowguard.detector import Columns, Detector, Engine, calibrate, fit, hold
 from flowguard.encoding import FeatureSettings
 from flowguard.errors import CalibrationError, InputError, TrainingError
@@ -60,7 +61,7 @@ def fitted(
 def judged(detector: Detector, records: pa.RecordBatch, *, held: pa.RecordBatch | None = None) -> None:
     """Calibrated on `held` and scored: every record has numbers, or a reason why it has none."""
     held = records if held is None else held
-    calibrated = calibrate(detector, hold(detector, [(held, np.arange(len(held)))]), false_alarm_rate=0.2)
+    calibrated = calibrate(detector, hold(detector, [(held, np.arange(len(held)))]), policy=FalseAlarmRate(0.2))
     scores = calibrated.score(records)
     scored = np.array([reason is None for reason in scores.refused])
     for name in ("log_likelihood", "log_mass", "log_density", "score", "p_value"):
@@ -117,7 +118,7 @@ def test_one_record_can_be_learned_from_but_not_calibrated_on(family: str, kind:
     found = detector.evaluate(detector.encode(others))
     assert np.isfinite(found.log_likelihood).all()
     with pytest.raises(CalibrationError, match="needs 99 calibration records"):
-        calibrate(detector, hold(detector, [(records, np.arange(1))]), false_alarm_rate=0.01)
+        calibrate(detector, hold(detector, [(records, np.arange(1))]), policy=FalseAlarmRate(0.01))
 
 
 @each_family

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from flowguard.calibration import FalseAlarmRate
 from flowguard.detector import Detector, calibrate, check_hold_out, hold, load, save
 from flowguard.encoding import ContextSettings, Encoder, FeatureSettings
 from flowguard.errors import CalibrationError
@@ -91,13 +92,13 @@ def test_another_unit_shifts_the_likelihood_by_a_constant_and_no_p_value() -> No
 )
 def test_every_score_puts_an_absurd_value_among_the_strangest(detector: Detector, score: str) -> None:
     held = hold(detector, [(table(900, 2), np.arange(900))])
-    again = calibrate(detector, held, false_alarm_rate=0.01, score=score)  # type: ignore[arg-type]
+    again = calibrate(detector, held, policy=FalseAlarmRate(0.01), score=score)  # type: ignore[arg-type]
     records = table(3, 5)
     for column in ("power", "flow"):
         for value in (1e300, -1e300):
             scores = again.score(with_column(records, column, [value] * 3))
             assert (scores.p_value == again.calibration.smallest_level).all()  # type: ignore[union-attr]
-            assert scores.flag.all()
+            assert again.decide(scores).all()
             assert np.isfinite(scores.score).all()
 
 
@@ -142,13 +143,14 @@ def test_held_out_records_do_not_depend_on_how_they_were_cut(detector: Detector)
 
 def test_nothing_to_calibrate_on_is_said(detector: Detector) -> None:
     with pytest.raises(CalibrationError, match="No record is left"):
-        calibrate(detector, hold(detector, []), false_alarm_rate=0.1)
+        calibrate(detector, hold(detector, []), policy=FalseAlarmRate(0.1))
     with pytest.raises(CalibrationError, match="no calibration yet"):
         fitted(table(300, 1), epochs=1).score(table(3, 2))
 
 
 def test_the_hold_out_keeps_the_rate_that_was_asked_for(detector: Detector) -> None:
-    checked = check_hold_out(detector, hold(detector, [(table(2000, 9), np.arange(2000))]))
+    checked, cells = check_hold_out(detector, hold(detector, [(table(2000, 9), np.arange(2000))]))
+    assert cells == {}
     assert checked.within
     assert checked.asked == 0.01
     assert checked.records == 2000

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flowguard.calibration import FalseAlarmRate
 from flowguard.detector import Detector, bundle, calibrate, hold, load, save
 from flowguard.errors import BundleError
 from tests.detector.sample import SMALL, calibrated, fitted, table
@@ -22,9 +23,7 @@ def plain() -> Detector:
 
 def bits(detector: Detector) -> bytes:
     scores = detector.score(table(300, 4))
-    return b"".join(
-        getattr(scores, name).tobytes() for name in ("log_likelihood", "log_mass", "score", "p_value", "flag")
-    )
+    return b"".join(getattr(scores, name).tobytes() for name in ("log_likelihood", "log_mass", "score", "p_value"))
 
 
 @pytest.mark.parametrize("score", ["default", "log_likelihood", "largest"])
@@ -53,7 +52,7 @@ def test_a_draft_without_calibration_can_be_kept_and_calibrated_later(plain: Det
     again = load(tmp_path / "draft")
     assert again.calibration is None
     held = hold(again, [(table(900, 2), np.arange(900))])
-    assert bits(calibrate(again, held, false_alarm_rate=0.01)) == bits(calibrated(plain, table(900, 2)))
+    assert bits(calibrate(again, held, policy=FalseAlarmRate(0.01))) == bits(calibrated(plain, table(900, 2)))
 
 
 def test_the_manifest_names_the_engine_that_the_bits_are_promised_for(plain: Detector, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from flowguard.calibration import FalseAlarmRate
 from flowguard.detector import Columns, Engine, calibrate, fit, hold
 from flowguard.encoding import Encoder, FeatureSettings
 from flowguard.training import TrainingSettings
@@ -57,7 +58,7 @@ def test_likelihoods_differ_by_a_constant_and_p_values_do_not(family: str) -> No
     encoder = Encoder.fit(FEATURES, {}, [millimetres[0]], seed=0)
     other = replace(detector, encoder=encoder)
     first, second = (
-        calibrate(each, hold(each, [(data[2], np.arange(600))]), false_alarm_rate=0.05).score(data[3])
+        calibrate(each, hold(each, [(data[2], np.arange(600))]), policy=FalseAlarmRate(0.05)).score(data[3])
         for each, data in ((detector, metres), (other, millimetres))
     )
     codes = detector.encode(metres[3]).codes[:, :3]

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from flowguard.calibration import FalseAlarmRate
 from flowguard.density import RecordDensity
 from flowguard.detector import Detector, Engine, calibrate, hold, load, save
 from flowguard.encoding import ContextSettings, Encoder, FeatureSettings
@@ -79,7 +80,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     held = hold(detector, [(batch, np.arange(ROWS).astype(str))])
     folder = tmp_path_factory.mktemp("bundle") / "sealed"
-    save(calibrate(detector, held, false_alarm_rate=0.05), folder)
+    save(calibrate(detector, held, policy=FalseAlarmRate(0.05)), folder)
     return folder
 
 

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 
-from flowguard.calibration import Calibration, Parts
+from flowguard.calibration import Calibration, FalseAlarmRate, Parts
 from flowguard.reports import calibration_plot, training_plot
 
 
@@ -27,7 +27,7 @@ def test_a_training_of_no_epoch_or_without_numbers_still_has_a_plot():
 def test_the_calibration_plot_shows_the_rate_and_the_threshold():
     n = 5000
     scores = np.random.default_rng(0).gamma(2.0, 1.5, n)
-    made = Calibration.fit(Parts(np.zeros(n), -scores, np.full(n, "1")), np.arange(n) % 50, false_alarm_rate=0.01)
+    made = Calibration.fit(Parts(np.zeros(n), -scores, np.full(n, "1")), np.arange(n) % 50, policy=FalseAlarmRate(0.01))
     drawing = calibration_plot(made)
     ElementTree.fromstring(drawing)
     assert "5,000 calibration records" in drawing

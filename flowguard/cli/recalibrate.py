@@ -1,0 +1,54 @@
+"""New thresholds for the weights of a version, on records it was not trained on: a version of its own."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from pathlib import Path
+
+import typer
+
+from flowguard.cli import output
+
+EXAMPLE = "flowguard recalibrate pipelines/flights.yaml --since 2013-05-01 --until 2013-07-01"
+
+
+def command(
+    file: Path = output.PIPELINE,
+    version: str = typer.Option("champion", help="An alias or a version number: whose weights to keep."),
+    since: datetime | None = typer.Option(None, formats=["%Y-%m-%d"], help="First day of the records to calibrate on."),
+    until: datetime | None = typer.Option(None, formats=["%Y-%m-%d"], help="First day that no longer counts."),
+    as_json: bool = output.JSON,
+) -> None:
+    from flowguard.stages.recalibrate import recalibrate
+
+    with output.reporting(as_json):
+        made = recalibrate(
+            file,
+            version=version,
+            since=since.date() if since else None,
+            until=until.date() if until else None,
+        )
+
+    def tell() -> None:
+        calibrated, registered = made.calibrated, made.registered
+        threshold = (
+            f", flags above a score of {calibrated.threshold:.2f}" if math.isfinite(calibrated.threshold) else ""
+        )
+        output.say(
+            f"Weights of {made.parent}, calibrated on {calibrated.size:,} records: {calibrated.policy}{threshold}."
+        )
+        if calibrated.holdout is not None:
+            check = calibrated.holdout
+            output.say(
+                f"Hold-out: asked {output.percent(check.asked)}, observed {output.percent(check.observed)} of "
+                f"{check.records:,} records ({'within' if check.within else 'OUTSIDE'} 3 standard errors)."
+            )
+        known = " (there already)" if registered.known else ""
+        output.say(f"Registered {registered.version}{known}. Nothing was trained and nothing was overwritten.")
+        output.next_commands(
+            f"flowguard promote {registered.version.name} {registered.version.version}",
+            f"flowguard models {registered.version.name}",
+        )
+
+    output.emit(made, as_json, tell)

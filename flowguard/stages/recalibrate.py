@@ -1,0 +1,154 @@
+"""Recalibrate: new thresholds for the weights of a version that is there; what comes of it is a version of its own."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from flowguard import detector as detectors
+from flowguard.detector import Detector
+from flowguard.errors import CalibrationError
+from flowguard.registry import Version
+from flowguard.stages.calibrate import Calibrated, cells_of, seal
+from flowguard.stages.progress import work
+from flowguard.stages.register import Registered, register
+from flowguard.stages.score import detector_of
+from flowguard.stages.workspace import Workspace
+from flowguard.tables import Fingerprint, part_of, unit_of
+
+_TRAINED = ("train", "validation")
+
+
+@dataclass(frozen=True)
+class Recalibrated:
+    """The version whose weights were taken, and the one that came of it."""
+
+    parent: Version
+    calibrated: Calibrated
+    registered: Registered
+
+
+def recalibrate(
+    pipeline: str | Path,
+    *,
+    version: str | int = "champion",
+    since: dt.date | None = None,
+    until: dt.date | None = None,
+) -> Recalibrated:
+    """Calibrate a version anew, by the policy that the pipeline file has now, on records it was not trained on.
+
+    Records of `since` to `until` (default: the split's period). Of the period that the version was trained on, those
+    that its split dealt to calibration and hold-out; of any other, all, dealt out to both by hash of whole units.
+    Nothing is trained and nothing is overwritten: weights and encoder keep their bytes, and the new version is
+    registered as challenger. Raises `CalibrationError` when no such record is there or the policy needs more of them.
+    """
+    workspace = Workspace.open(pipeline)
+    spec = workspace.resolved()
+    parent = workspace.registry.resolve(spec.name, version)
+    detector = detector_of(workspace, parent)
+    period = (since or spec.split.since, until or spec.split.until)
+    dealing = _Dealing.of(detector, spec.unit, spec.split.model_dump(mode="json"))
+    drafts = workspace.folder / "work"
+    drafts.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=".recalibrating-", dir=drafts))
+    fingerprint, records = Fingerprint(), dict.fromkeys(("calibration", "holdout"), 0)
+    by = spec.groups
+    read = list(dict.fromkeys([*detector.columns, *dealing.unit, *([spec.source.time] if spec.source.time else [])]))
+    try:
+
+        def chunks(part: str) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+            for chunk in workspace.source().read(read, since=period[0], until=period[1], exclude=spec.exclude):
+                mine = chunk.filter(pa.array(dealing.parts(chunk, spec.source.time) == part))
+                if part == "calibration":
+                    fingerprint.update(chunk)
+                if mine.num_rows:
+                    records[part] += mine.num_rows
+                    bar.advance(mine.num_rows)
+                    yield mine.select(list(detector.columns)), unit_of(mine, unit=dealing.unit)
+
+        held = {}
+        for part in records:
+            with work(f"evaluating the {part} records") as bar:
+                held[part] = detectors.hold(detector, chunks(part), by=by)
+        if not len(held["calibration"]):
+            raise CalibrationError(
+                f"No record from {period[0] or 'the beginning'} to {period[1] or 'the end'} is left to calibrate "
+                f"{parent} on: it was trained on all that are there. Give a later period with --since and --until."
+            )
+        trained = workspace.source().read(read, since=dealing.since, until=dealing.until, exclude=spec.exclude)
+        training = (chunk.filter(pa.array(dealing.parts(chunk, spec.source.time) == "train")) for chunk in trained)
+        counts = detectors.group_counts(by, training, detector.encoder)
+        cells = cells_of(spec, counts, share=len(held["calibration"]) / max(1, sum(counts.values())))
+        facts = detector.provenance
+        origin = {"version": parent.version, "bundle": parent.digest, "period": [str(day) for day in period if day]}
+        known = [parent.digest, spec.policy.model_dump(mode="json"), spec.score, fingerprint.hexdigest()]
+        changed = replace(
+            detector,
+            digest="",
+            calibration=None,
+            provenance={
+                **facts,
+                "training": hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16],
+                "fingerprint": fingerprint.hexdigest(),
+                "records": {**facts["records"], **records},
+                "recalibrated": origin,
+            },
+        )
+        made = seal(spec, changed, held["calibration"], held["holdout"], cells=cells, folder=folder / "bundle")
+        registered = register(pipeline, made.folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return Recalibrated(parent, made, registered)
+
+
+@dataclass(frozen=True)
+class _Dealing:
+    """How a version's records were dealt out when it was trained, so that none of them calibrates it."""
+
+    unit: tuple[str, ...]
+    shares: Mapping[str, float]
+    salt: str
+    since: dt.date | None
+    until: dt.date | None
+
+    @classmethod
+    def of(cls, detector: Detector, unit: tuple[str, ...], split: Mapping[str, Any]) -> _Dealing:
+        """From the version's own provenance; refused where the pipeline file now deals out otherwise."""
+        then = detector.provenance["split"]
+        for name in ("unit", "train", "validation", "calibration", "holdout", "salt"):
+            if then[name] != split[name]:
+                raise CalibrationError(
+                    f"split.{name} is {split[name]!r} now and was {then[name]!r} when the version was trained: which "
+                    "records it was trained on could no longer be told. Put it back, or train a new version."
+                )
+        days = [None if then[name] is None else dt.date.fromisoformat(then[name]) for name in ("since", "until")]
+        shares = {name: then[name] for name in (*_TRAINED, "calibration", "holdout")}
+        return cls(unit, shares, then["salt"], *days)
+
+    def parts(self, chunk: pa.RecordBatch, time: str | None) -> np.ndarray:
+        """The part of each record, (n,)."""
+        found = part_of(chunk, unit=self.unit, shares=self.shares, salt=self.salt)
+        if time is None:
+            return found
+        late = {name: self.shares[name] for name in ("calibration", "holdout")}
+        whole = sum(late.values())
+        fresh = part_of(
+            chunk, unit=self.unit, shares={name: share / whole for name, share in late.items()}, salt=self.salt
+        )
+        days = chunk.column(time).cast(pa.date32()).to_numpy(zero_copy_only=False)
+        outside = np.zeros(len(found), dtype=bool)
+        if self.since is not None:
+            outside |= days < np.datetime64(self.since)
+        if self.until is not None:
+            outside |= days >= np.datetime64(self.until)
+        return np.where(outside, fresh, found)

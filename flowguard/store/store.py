@@ -1,0 +1,53 @@
+"""The store: one database for what must be remembered between runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from flowguard.store.address import parsed
+from flowguard.store.aliases import Aliases
+from flowguard.store.batches import Batches
+from flowguard.store.budgets import Budgets
+from flowguard.store.database import Database, connected
+from flowguard.store.drift import Drift
+from flowguard.store.upgrade import upgrade
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open store; `address` is its URL without password. It holds no connection: there is nothing to close.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     store = Store.open(f"sqlite:///{folder}/runs/flowguard.db")  # makes the folder, the file and the tables
+    ...     store.batches.of("meters")
+    []
+    """
+
+    database: Database = field(repr=False)
+    address: str
+    batches: Batches = field(repr=False)
+    drift: Drift = field(repr=False)
+    budgets: Budgets = field(repr=False)
+    aliases: Aliases = field(repr=False)
+
+    @classmethod
+    def open(cls, url: str) -> Store:
+        """The store at `url`, made if there is none and brought to this flowguard's schema if it is older.
+
+        `sqlite:///relative.db` or `sqlite:////absolute.db` for the processes of one machine (a file on a network drive
+        is not safe), `postgresql://user:password@host/database` for several, always with the driver psycopg.
+
+        Any number of processes may open a new store at once. Raises `InputError` for an address that can be no store
+        and `StoreError` when it cannot be reached, read or written, or was made by a newer flowguard.
+        """
+        database = connected(parsed(url))
+        upgrade(database)
+        return cls(
+            database=database,
+            address=database.address,
+            batches=Batches(database),
+            drift=Drift(database),
+            budgets=Budgets(database),
+            aliases=Aliases(database),
+        )

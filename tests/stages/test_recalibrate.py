@@ -1,0 +1,97 @@
+"""Recalibration: the same weights, other thresholds, a version of its own, and never a record it was trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from flowguard.errors import CalibrationError
+from flowguard.stages.models import journal, models
+from flowguard.stages.recalibrate import recalibrate
+from flowguard.stages.score import detector_of, score
+from flowguard.stages.train import train
+from flowguard.stages.workspace import Workspace
+from tests.conftest import PIPELINE, meters, write_project
+
+DAYS = PIPELINE.replace("batch: file", "batch: day\n  time: day").replace(
+    "split: {", "split: {until: 2026-01-31, unit: [day], "
+)
+
+
+def change(path: Path, before: str, after: str) -> None:
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after))
+
+
+def test_weights_keep_their_bytes_and_the_policy_of_the_file_now_holds(project: Path) -> None:
+    change(project, "false_alarm_rate: 0.01", "false_alarm_rate: 0.05")
+    made = recalibrate(project)
+    assert made.parent.version == 1
+    assert made.registered.version.version == 2
+    assert "challenger" in made.registered.version.aliases
+    assert made.calibrated.policy == "false alarm rate 5 %"
+    workspace = Workspace.open(project)
+    first, second = (detector_of(workspace, workspace.registry.resolve("meters", n)) for n in (1, 2))
+    for name, weights in first.density.state_dict().items():
+        assert weights.numpy().tobytes() == second.density.state_dict()[name].numpy().tobytes()
+    assert first.encoder.to_dict() == second.encoder.to_dict()
+    assert second.provenance["recalibrated"]["version"] == 1
+    assert second.provenance["recalibrated"]["bundle"] == made.parent.digest
+    assert first.calibration is not None
+    assert second.calibration is not None
+    assert first.calibration.scores.tobytes() == second.calibration.scores.tobytes(), "the same records"
+    assert second.calibration.threshold < first.calibration.threshold
+    told = [(one.alias, one.to_version, one.why) for one in journal(project.parents[1] / "runs", "meters")]
+    assert ("challenger", 2, "recalibrated version 1") in told
+    flags = {n: sum(one.manifest.flagged for one in score(project, version=n, force=True)) for n in (1, 2)}
+    assert flags[2] > 2 * flags[1]
+
+
+def test_the_same_recalibration_is_there_already_and_a_training_is_still_known(project: Path) -> None:
+    change(project, "false_alarm_rate: 0.01", "false_alarm_rate: 0.05")
+    first, again = recalibrate(project), recalibrate(project)
+    assert again.registered.known
+    assert again.registered.version.version == first.registered.version.version
+    change(project, "false_alarm_rate: 0.05", "false_alarm_rate: 0.01")
+    assert train(project).registered.version.version == 1
+    assert [one.version for one in models(project.parents[1] / "runs", "meters")] == [2, 1]
+
+
+def test_later_days_all_calibrate_and_of_the_days_trained_on_only_those_held_out(tmp_path: Path) -> None:
+    path = write_project(tmp_path / "project", DAYS)
+    folder = path.parents[1] / "data"
+    for file in sorted(folder.glob("*.parquet")):
+        file.unlink()
+    for day in range(1, 57):
+        table = meters(60, day)
+        when = pa.array([__import__("datetime").date.fromordinal(739616 + day)] * 60)
+        pq.write_table(table.append_column("day", when), folder / f"{day:02d}.parquet")
+    trained = train(path)
+    inside = recalibrate(path)
+    assert inside.calibrated.size + inside.calibrated.holdout.records <= (  # type: ignore[union-attr]
+        trained.dealt.records["calibration"] + trained.dealt.records["holdout"]
+    )
+    import datetime as dt
+
+    late = recalibrate(path, since=dt.date(2026, 1, 31), until=dt.date(2026, 3, 1))
+    workspace = Workspace.open(path)
+    held = detector_of(workspace, late.registered.version).provenance["records"]
+    read = sum(b.num_rows for b in workspace.source().read(["id"], since=dt.date(2026, 1, 31)))
+    assert held["calibration"] + held["holdout"] == read > 0
+
+
+def test_another_split_or_no_record_left_is_refused_with_the_remedy(project: Path) -> None:
+    change(project, "train: 0.5", "train: 0.4")
+    change(project, "holdout: 0.1", "holdout: 0.2")
+    with pytest.raises(CalibrationError, match=r"split\.train is 0\.4 now and was 0\.5"):
+        recalibrate(project)
+
+
+def test_a_policy_that_the_records_cannot_support_is_refused(project: Path) -> None:
+    change(project, "false_alarm_rate: 0.01", "false_alarm_rate: 0.0001")
+    with pytest.raises(CalibrationError, match="needs 9,999 calibration records"):
+        recalibrate(project)
