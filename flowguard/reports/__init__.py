@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from flowguard.reports.drift_page import DriftReport
+from flowguard.reports.drift_render import render_drift
 from flowguard.reports.histogram import score_histogram
 from flowguard.reports.page import (
     BatchReport,
@@ -19,6 +21,7 @@ from flowguard.reports.version import calibration_plot, training_plot
 __all__ = [
     "BatchReport",
     "BatchSummary",
+    "DriftReport",
     "FlaggedRecord",
     "RateLine",
     "RunReport",
@@ -26,6 +29,7 @@ __all__ = [
     "calibration_plot",
     "href",
     "render_batch",
+    "render_drift",
     "render_run",
     "run_picture",
     "score_histogram",
