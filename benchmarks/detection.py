@@ -1,7 +1,7 @@
 """Detection of anomalies on the tables of ADBench: flowguard as it comes beside ten detectors as they come.
 
     OMP_NUM_THREADS=1 python benchmarks/detection.py
-    OMP_NUM_THREADS=1 python benchmarks/detection.py --tables 4,15,wine --seeds 0 --scores
+    OMP_NUM_THREADS=1 python benchmarks/detection.py --tables 4,15,wine --seeds 0 --scores --families
 
 Trains on a random half of the normal rows, tests on the other half and on every anomaly; no label is seen in training,
 and every detector has one configuration for all tables. flowguard gets the rows as they are in the file, the others
@@ -212,6 +212,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=ROWS, help=f"rows kept of a table at most (default: {ROWS:,})")
     parser.add_argument("--detectors", help="only these, comma-separated: " + ", ".join(one.name for one in methods()))
     parser.add_argument("--scores", action="store_true", help="also flowguard's other scores, of the same fits")
+    parser.add_argument("--families", action="store_true", help="also flowguard's other densities, each alone")
     parser.add_argument("--limit", type=float, default=600.0, help="seconds for a fit and its scores (default: 600)")
     parser.add_argument(
         "--results", type=Path, default=RESULTS, help="where results are kept (default: runs/detection)"
@@ -227,7 +228,7 @@ def main() -> None:
         return
     try:
         paths = named(every, args.tables)
-        chosen = asked(methods(scores=args.scores), args.detectors)
+        chosen = asked(methods(scores=args.scores, families=args.families), args.detectors)
     except ValueError as error:
         parser.error(str(error))
     chosen = available(chosen, console, there=installed)

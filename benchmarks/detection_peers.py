@@ -27,6 +27,15 @@ Fit = Callable[[np.ndarray, int], Mapping[str, "Scorer | Exception"]]
 """(training rows, seed) -> scorers by the name of their score, "" the detector's own; or why there is none."""
 
 SCORES = ("log_likelihood", "mixed", "largest", "typicality", "sum", "fisher", "higher_criticism")
+FAMILIES: Mapping[str, Mapping[str, Any]] = {
+    "maf affine": {"family": "maf", "kernel": 0},
+    "maf spline": {"family": "maf", "transformer": "spline", "orders": 1, "layers": 3, "kernel": 0},
+    "maf mixture": {"family": "maf", "transformer": "mixture", "orders": 1, "layers": 2, "kernel": 0},
+    "realnvp": {"family": "realnvp", "layers": 6, "kernel": 0},
+    "continuous": {"family": "continuous", "kernel": 0},
+    "gaussian": {"family": "gaussian", "kernel": 0},
+}
+"""flowguard's other densities, each alone, without the experts beside it."""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 # What a detector is made of: results are kept apart by the code of these.
 _ROOMS = ("tables", "encoding", "density", "training", "calibration", "detector")
@@ -62,11 +71,16 @@ class Method:
 # -- the detectors ---------------------------------------------------------------------------------------------------
 
 
-def methods(*, scores: bool = False) -> list[Method]:
+def methods(*, scores: bool = False, families: bool = False) -> list[Method]:
     """flowguard and its peers, these with PyOD's defaults whichever library they come from."""
     others = SCORES if scores else ()
+    alone = [
+        Method(f"flowguard {name}", "flowguard", partial(_flowguard, model=model), raw=True, settings={"model": model})
+        for name, model in FAMILIES.items()
+    ]
     return [
         Method("flowguard", "flowguard", partial(_flowguard, scores=others), raw=True, scores=others),
+        *(alone if families else []),
         Method("KNN", "scikit-learn", partial(_neighbours, n_neighbors=5)),
         _of("LOF", "scikit-learn", "sklearn.neighbors:LocalOutlierFactor", n_neighbors=20, novelty=True),
         _of("IsolationForest", "scikit-learn", "sklearn.ensemble:IsolationForest", seeded=True, n_estimators=100),
@@ -131,8 +145,11 @@ def _neighbours(train: np.ndarray, seed: int, *, n_neighbors: int) -> dict[str, 
     return {"": lambda rows: fitted.kneighbors(rows)[0][:, -1]}
 
 
-def _flowguard(train: np.ndarray, seed: int, *, scores: tuple[str, ...]) -> dict[str, Scorer | Exception]:
+def _flowguard(
+    train: np.ndarray, seed: int, *, scores: tuple[str, ...] = (), model: Mapping[str, Any] | None = None
+) -> dict[str, Scorer | Exception]:
     """FlowDetector as it comes; its other scores by calibrating the same fit on the same held-out records again."""
+    from flowguard.calibration import FalseAlarmRate
     from flowguard.detector import Detector, FlowDetector, calibrate, hold
     from flowguard.errors import FlowguardError
 
@@ -145,7 +162,7 @@ def _flowguard(train: np.ndarray, seed: int, *, scores: tuple[str, ...]) -> dict
             held.append(records)
             return super()._calibrated(detector, records)
 
-    face = Keeping(random_state=seed).fit(train)
+    face = Keeping(random_state=seed, model=None if model is None else dict(model)).fit(train)
     found: dict[str, Scorer | Exception] = {"": partial(_strangeness, face)}
     if not scores:
         return found
@@ -155,7 +172,7 @@ def _flowguard(train: np.ndarray, seed: int, *, scores: tuple[str, ...]) -> dict
         other = copy.copy(face)
         try:
             # Ranking does not depend on the level, and any number of records supports this one.
-            other.detector_ = calibrate(face.detector_, records, false_alarm_rate=0.999999, score=score)
+            other.detector_ = calibrate(face.detector_, records, policy=FalseAlarmRate(0.999999), score=score)
         except FlowguardError as error:
             found[score] = error
         else:
