@@ -204,7 +204,7 @@ def test_the_command_prints_the_halves_apart_with_the_count_of_tables_and_names_
     for number in range(1, 16):
         write_table(tmp_path / f"adbench/{number}_t.npz")
     broken_at_last = [*methods()[1:2], Method("broken", "scikit-learn", broken)]
-    monkeypatch.setattr(detection, "methods", lambda scores=False: broken_at_last)
+    monkeypatch.setattr(detection, "methods", lambda scores=False, families=False: broken_at_last)
     options = ("--data", tmp_path, "--results", tmp_path / "kept", "--tables", "14,15", "--seeds", "0")
     text = output(monkeypatch, capsys, *options)
     assert "No figure: broken on 14_t, seed 0: RuntimeError: mean" in text

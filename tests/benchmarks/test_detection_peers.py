@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from detection_peers import SCORES, Method, installed, measure, methods, settings
+from detection_peers import FAMILIES, SCORES, Method, installed, measure, methods, settings
 from detection_tables import Figures, split
 
 from tests.benchmarks.small_table import write_table
@@ -66,3 +66,18 @@ def test_what_a_result_of_flowguard_depends_on_is_its_source_and_not_the_scores_
     assert settings(plain) == settings(scored)
     assert settings(plain)["code"].startswith("flowguard ")
     assert scored.rows() == ["flowguard", *(f"flowguard {score}" for score in SCORES)]
+
+
+def test_families_stand_beside_the_default_each_alone_and_are_told_apart_in_what_is_kept() -> None:
+    alone = [one for one in methods(families=True) if one.name.startswith("flowguard ")]
+    assert [one.name for one in alone] == [f"flowguard {name}" for name in FAMILIES]
+    assert all(one.settings["model"]["kernel"] == 0 for one in alone)
+    assert len({str(settings(one)) for one in alone}) == len(FAMILIES)
+
+
+def test_a_family_is_fitted_alone(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "1_a.npz", normal=80, odd=3)
+    (method,) = [one for one in methods(families=True) if one.name == "flowguard gaussian"]
+    with pytest.warns(UserWarning, match="too small"):
+        found = measure(method, path, seed=0, rows=1000)
+    assert isinstance(found["flowguard gaussian"], Figures)
