@@ -42,6 +42,7 @@ class FlaggedRecord:
     values: Mapping[str, object] = field(default_factory=dict)
     batch: str = ""
     href: str = ""
+    extrapolated: bool = False  # whether a model of the tail gave the p-value
 
     def __post_init__(self) -> None:
         _relative(self.href)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,7 +23,8 @@ class Calibrated:
     """A sealed bundle, with what was asked and what was observed on the hold-out (None when it holds no record).
 
     `level` is what was checked: of a false alarm rate its own, else 5 %; `cells` is the check within each cell, where
-    there are several. `threshold` is NaN under policies that flag by the whole batch.
+    there are several. `threshold` is NaN under policies that flag by the whole batch. `tails` holds the fit of each
+    cell's tail where the policy extrapolates, `tail_words` the same for people.
     """
 
     folder: Path
@@ -38,6 +39,8 @@ class Calibrated:
     holdout: RateCheck | None
     cells: Mapping[str, RateCheck]
     holdout_log_likelihood: float | None
+    tails: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    tail_words: Mapping[str, str] = field(default_factory=dict)
 
 
 def calibrate(pipeline: str | Path, draft: Path) -> Calibrated:
@@ -101,6 +104,8 @@ def seal(
         holdout=check,
         cells=by_cell,
         holdout_log_likelihood=likelihood,
+        tails={name: tail.to_dict() for name, tail in zip(made.cells.names, made.tails, strict=False)},
+        tail_words={name: tail.words for name, tail in zip(made.cells.names, made.tails, strict=False)},
     )
 
 

@@ -132,12 +132,19 @@ def _batch_report(
         histogram=score_histogram(scores, calibration.scores, threshold=calibration.threshold),
         quarantine=manifest.quarantined,
         records=[_shown(record, values, here=True) for record, values in zip(records, whole, strict=True)],
-        notices=() if detector.explains else (without_reasons(detector.density.config["family"]),),
+        notices=_notices(manifest, detector),
         redact=detector.redact,
         run_href="run.html",
         previous=before,
         following=after,
     )
+
+
+def _notices(manifest: Manifest, detector: Detector) -> tuple[str, ...]:
+    without = () if detector.explains else (without_reasons(detector.density.config["family"]),)
+    # Where a tail is extrapolated, what the flags rest on belongs beside them.
+    told = (manifest.guarantee, manifest.note) if manifest.rule.extrapolates else ()
+    return (*(sentence for sentence in told if sentence), *without)
 
 
 def _run_report(
@@ -279,6 +286,7 @@ def _shown(record: Flagged, values: Mapping[str, Any], *, here: bool = False) ->
         log_likelihood=record.log_likelihood,
         score=record.score,
         p_value=record.p_value,
+        extrapolated=record.extrapolated,
         reasons=record.reasons,
         values=values,
         batch="" if here else record.batch,
