@@ -36,8 +36,9 @@ def command(
         threshold = (
             f", flags above a score of {calibrated.threshold:.2f}" if math.isfinite(calibrated.threshold) else ""
         )
+        of = f" of {' to '.join(calibrated.dates)}" if calibrated.dates else ""
         output.say(
-            f"Weights of {made.parent}, calibrated on {calibrated.size:,} records: {calibrated.policy}{threshold}."
+            f"Weights of {made.parent}, calibrated on {calibrated.size:,} records{of}: {calibrated.policy}{threshold}."
         )
         tell_tails(calibrated)
         if calibrated.holdout is not None:

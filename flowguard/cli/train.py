@@ -48,6 +48,8 @@ def tell_trained(trained: Trained) -> None:
         + f"from {calibrated.size:,} calibration records "
         + f"(smallest level they support: {calibrated.smallest_level:.2g})."
     )
+    if calibrated.dates is not None:
+        output.say(f"Calibrated on records of {' to '.join(calibrated.dates)}.")
     tell_tails(calibrated)
     if len(calibrated.sizes) > 1:
         cells = "; ".join(f"{name}: {size:,}" for name, size in calibrated.sizes.items())

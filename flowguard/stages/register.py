@@ -34,6 +34,7 @@ def register(pipeline: str | Path, bundle: Path) -> Registered:
     spec, registry = workspace.pipeline, workspace.registry
     detector = load(bundle)
     assert detector.calibration is not None, "only calibrated bundles are registered"
+    dates = detector.calibration.dates
     known = registry.find(spec.name, detector.digest)
     if known is not None:
         return Registered(known, known=True)
@@ -53,6 +54,7 @@ def register(pipeline: str | Path, bundle: Path) -> Registered:
             "measure_id": detector.measure_id,
             "fingerprint": str(detector.provenance["fingerprint"]),
             "training": str(detector.provenance["training"]),
+            **({"calibrated_from": dates[0], "calibrated_to": dates[1]} if dates else {}),
             **({"recalibrated": str(origin["version"])} if (origin := detector.provenance.get("recalibrated")) else {}),
         },
         inputs=dict(detector.input_schema()),
@@ -89,6 +91,7 @@ def _params(detector: Detector) -> dict[str, object]:
         "until": facts["split"]["until"],
         "policy": detector.policy.words,
         "calibrated_per": ", ".join(detector.calibration.cells.by) or "all",
+        **({"calibrated_on": " to ".join(dates)} if (dates := detector.calibration.dates) else {}),
         "score": detector.score_name,
         **({"tail": _tails(detector.calibration)} if detector.calibration.tails else {}),
         **{f"records_{part}": count for part, count in facts["records"].items()},

@@ -32,6 +32,7 @@ from flowguard.reports import (
     score_histogram,
 )
 from flowguard.spec import Pipeline
+from flowguard.stages.drift import day_of
 from flowguard.stages.flagged import Flagged, of_batch, strangeness
 from flowguard.stages.manifest import Manifest, latest
 from flowguard.stages.progress import work
@@ -134,10 +135,24 @@ def _batch_report(
         records=[_shown(record, values, here=True) for record, values in zip(records, whole, strict=True)],
         notices=_notices(manifest, detector),
         redact=detector.redact,
+        calibrated=_calibrated_on(calibration, manifest.batch),
         run_href="run.html",
         previous=before,
         following=after,
     )
+
+
+def _calibrated_on(calibration: Calibration, batch: str) -> str:
+    """Which days the calibration records are of, and how long before the batch the last of them was."""
+    if calibration.dates is None:
+        return ""
+    first, last = calibration.dates
+    words = f"calibrated on records of {first} to {last}"
+    day, end = day_of(batch), day_of(last)
+    if day is None or end is None or day <= end:
+        return words
+    gap = round(day - end)
+    return f"{words}, {gap:,} {'day' if gap == 1 else 'days'} before this batch"
 
 
 def _notices(manifest: Manifest, detector: Detector) -> tuple[str, ...]:
