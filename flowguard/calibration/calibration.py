@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from flowguard.calibration import conformal
 from flowguard.calibration.cells import ALL, Cells
 from flowguard.calibration.coverage import RateCheck, check_rate
+from flowguard.calibration.extrapolate import Tail
+from flowguard.calibration.p_values import PValues
 from flowguard.calibration.parts import Parts
 from flowguard.calibration.policy import Decision, FalseAlarmRate, History, Policy, read_policy
 from flowguard.calibration.scores import SCORES, Score, ScoreName, by_name
@@ -22,7 +24,7 @@ from flowguard.errors import BundleError, CalibrationError
 
 Array = NDArray[np.float64]
 
-VERSION = 3
+VERSION = 4
 _CHECKED = 0.05
 _SCORER = "scorer."  # in front of the names of the score's own arrays
 
@@ -39,6 +41,7 @@ class Calibration:
     within each, `score_units` (size,) the unit of each as a number, `sizes` the records of each cell. `counts` holds
     the held-out records per pattern, `top` the highest reference score whose pattern is not its own alone, `rows` and
     `units` how many records and units were held out, `dates` their first and last date as text where given.
+    `tails` are those of the cells' scores, in their order, where the policy extrapolates; else there are none.
 
     >>> rng = np.random.default_rng(0)
     >>> held_out = Parts(np.zeros(200), rng.normal(size=200), np.full(200, "1"))
@@ -59,6 +62,7 @@ class Calibration:
     cells: Cells = field(default_factory=Cells)
     sizes: tuple[int, ...] = ()
     dates: tuple[str, str] | None = None
+    tails: tuple[Tail, ...] = ()
 
     # -- fit -------------------------------------------------------------------------------------------------
 
@@ -111,6 +115,7 @@ class Calibration:
         _, unit_numbers = np.unique(keys, return_inverse=True)
         numbers = unit_numbers[conformal_rows].astype(np.int64)
         order = np.lexsort((numbers, scores, places))
+        tails = _tails(cells, [scores[places == place] for place in range(len(sizes))]) if policy.extrapolates else ()
         return cls(
             scorer=scorer,
             policy=policy,
@@ -123,6 +128,7 @@ class Calibration:
             rows=len(parts),
             units=int(unit_numbers.max()) + 1,
             dates=(str(dates[0]), str(dates[-1])) if dates else None,
+            tails=tails,
         )
 
     # -- figures ---------------------------------------------------------------------------------------------
@@ -139,7 +145,7 @@ class Calibration:
 
     @property
     def smallest_level(self) -> float:
-        """The smallest p-value there can be, in the largest cell."""
+        """The smallest p-value that a rank can give, in the largest cell."""
         return conformal.smallest_level(max(self.sizes))
 
     @cached_property
@@ -159,7 +165,14 @@ class Calibration:
     def thresholds(self) -> dict[str, float]:
         """Of each cell the score above which (strictly) a p-value is at most `rate_checked`."""
         rule = FalseAlarmRate(self.rate_checked)
-        return {name: rule.threshold(reference) for name, reference in self.references.items()}
+        if not self.tails:
+            return {name: rule.threshold(reference) for name, reference in self.references.items()}
+        return {
+            name: tail.threshold_at(rule.rate)
+            if rule.rate < conformal.smallest_level(len(tail.reference))
+            else rule.threshold(tail.reference)
+            for name, tail in zip(self.cells.names, self.tails, strict=True)
+        }
 
     @property
     def threshold(self) -> float:
@@ -188,17 +201,24 @@ class Calibration:
     def p_value(self, score: ArrayLike, cell: NDArray[np.str_] | None = None) -> Array:
         """(1 + reference scores of the record's cell at least as high) / (the cell's size + 1), (n,).
 
-        `cell` (n,) is the cell of each record (`cells.of`), and is needed where there are several. Raises ValueError on
-        NaN.
+        `cell` (n,) is the cell of each record (`cells.of`), and is needed where there are several. Beyond all reference
+        scores the cell's tail says it, where the policy extrapolates. Raises ValueError on NaN.
         """
+        return self.p_values(score, cell).values
+
+    def p_values(self, score: ArrayLike, cell: NDArray[np.str_] | None = None) -> PValues:
+        """`p_value`, labelled: ranks, or with a tail below them, and then which of them it gave."""
         score = np.asarray(score, dtype=np.float64)
-        if cell is None and len(self.sizes) == 1:
-            return conformal.p_value(self.scores, score)
         found, places = np.ones(len(score)), _places(self.cells, cell, len(score))
+        beyond = np.zeros(len(score), dtype=bool)
         for place, reference in enumerate(self.references.values()):
             mine = places == place
-            found[mine] = conformal.p_value(reference, score[mine])
-        return found
+            if not self.tails:
+                found[mine] = conformal.p_value(reference, score[mine])
+                continue
+            its = self.tails[place].p_value(score[mine])
+            found[mine], beyond[mine] = its.values, its.extrapolated
+        return PValues(found, "extrapolated", extrapolated=beyond) if self.tails else PValues(found)
 
     def reference_sizes(self, cell: NDArray[np.str_] | None, n: int) -> NDArray[np.int64]:
         """How many records each of n records is ranked among, (n,)."""
@@ -258,6 +278,7 @@ class Calibration:
             "rows": self.rows,
             "units": self.units,
             "dates": list(self.dates) if self.dates else None,
+            "tails": [tail.to_dict() for tail in self.tails],
         }
         of_scorer = {f"{_SCORER}{name}": array for name, array in arrays.items()}
         return state, {"scores": self.scores, "score_units": self.score_units, **of_scorer}
@@ -270,6 +291,8 @@ class Calibration:
         if state["score"] not in SCORES:
             raise BundleError(f"the calibration has a score {state['score']!r} that this flowguard does not know")
         of_scorer = {name.removeprefix(_SCORER): part for name, part in arrays.items() if name.startswith(_SCORER)}
+        sizes = tuple(state["sizes"])
+        references = np.split(arrays["scores"], np.cumsum(sizes)[:-1])
         return cls(
             scorer=SCORES[state["score"]].from_state(state["scorer"], of_scorer),
             policy=read_policy(state["policy"]),
@@ -278,10 +301,11 @@ class Calibration:
             counts=dict(state["counts"]),
             top=state["top"],
             cells=Cells.from_state(state["cells"]),
-            sizes=tuple(state["sizes"]),
+            sizes=sizes,
             rows=state["rows"],
             units=state["units"],
             dates=tuple(state["dates"]) if state["dates"] else None,
+            tails=tuple(Tail.from_dict(one, own) for one, own in zip(state["tails"], references, strict=False)),
         )
 
 
@@ -327,15 +351,29 @@ def _places(cells: Cells, cell: NDArray[np.str_] | None, n: int) -> NDArray[np.i
     return places
 
 
+def _tails(cells: Cells, references: Sequence[Array]) -> tuple[Tail, ...]:
+    """The tail of each cell's scores; `CalibrationError` names the cell where there is none to fit."""
+    found = []
+    for name, reference in zip(cells.names, references, strict=True):
+        try:
+            found.append(Tail.fit(reference))
+        except CalibrationError as error:
+            raise CalibrationError(f"extrapolate: {error}{_of_cell(name)}") from None
+    return tuple(found)
+
+
+def _of_cell(name: str) -> str:
+    return "" if name == ALL else f" in the cell {name!r}"
+
+
 def _check(policy: Policy, cells: Cells, sizes: NDArray[np.int64], rows: int, score: type[Score]) -> None:
     """Raise `CalibrationError` where a cell is too small for the policy."""
     for name, size in zip(cells.names, sizes.tolist(), strict=True):
         try:
             policy.check(size)
         except CalibrationError as error:
-            of_cell = "" if name == ALL else f" in the cell {name!r}"
             half = (
                 f" (of {rows:,} records held out, one half is what the score `{score.name}` ranks among, and the other "
                 "half is the reference)"
             )
-            raise CalibrationError(f"{error}{of_cell}{half if score.ranks else ''}") from None
+            raise CalibrationError(f"{error}{_of_cell(name)}{half if score.ranks else ''}") from None

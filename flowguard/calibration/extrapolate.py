@@ -126,6 +126,28 @@ class Tail:
         values[beyond] = np.clip(values[beyond], _TINY, 1 / (n + 1))
         return PValues(values, "extrapolated", extrapolated=values < 1 / (n + 1))
 
+    def threshold_at(self, level: float) -> float:
+        """The score above which (strictly) p-values are <= `level`, to the last bit: flags and p-values agree.
+
+        >>> tail = Tail.fit(np.random.default_rng(0).exponential(size=1000))
+        >>> score = tail.threshold_at(1e-4)
+        >>> (tail.p_value([score, np.nextafter(score, np.inf)]).values <= 1e-4).tolist()
+        [False, True]
+        """
+        near = self.score_at(level)
+        step = max(abs(near) * 1e-15, float(np.finfo(np.float64).tiny))
+        low, high = near - step, near + step
+        while not self._within(high, level):
+            step, high = 2 * step, high + 2 * step
+        while self._within(low, level):
+            step, low = 2 * step, low - 2 * step
+        while low < (middle := low + (high - low) / 2) < high:
+            low, high = (low, middle) if self._within(middle, level) else (middle, high)
+        return low
+
+    def _within(self, score: float, level: float) -> bool:
+        return bool(self.p_value([score]).values[0] <= level)
+
     def score_at(self, level: float) -> float:
         """The least score that has a p-value <= `level`, but for rounding; by the tail alone below 1 / (n + 1).
 
@@ -143,6 +165,14 @@ class Tail:
         return self._score_of(float(np.logaddexp(gained, self._own_log_period(self.reference[-1:])[0])))
 
     # -- on disk ---------------------------------------------------------------------------------------------
+
+    @property
+    def words(self) -> str:
+        """The fit in a line, for people."""
+        return (
+            f"shape {self.shape:.3g}, scale {self.scale:.3g} above a score of {self.threshold:.4g}, from "
+            f"{self.exceedances:,} of {len(self.reference):,} records; goodness of fit p = {self.goodness_of_fit:.2g}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON, without the reference scores; `from_dict` of both gives the same bits."""
@@ -230,6 +260,16 @@ class Tail:
             return self.threshold + self._excess_at(log_period + math.log(self._share))
         with np.errstate(over="ignore"):
             return float(self.threshold + end + scale * np.expm1(log_period - last))
+
+
+def size_needed(level: float) -> int:
+    """The fewest reference scores whose tail reaches `level`, 0 < level < 1: 200, and enough that it is no farther than
+    a hundredth of 1 / (n + 1), beyond which shape and scale are guesses.
+
+    >>> size_needed(0.0001), size_needed(1e-6)
+    (200, 9999)
+    """
+    return max(FEWEST, math.ceil((conformal.size_needed(level) + 1) / REACH) - 1)
 
 
 def _thresholds(reference: Array) -> list[float]:

@@ -59,10 +59,11 @@ class PValues:
         return min(1.0, self.factor * level + self.excess)
 
 
-def labelled(p_value: ArrayLike | PValues, smallest_level: Array) -> PValues:
+def labelled(p_value: ArrayLike | PValues, smallest_level: Array, *, extrapolate: bool = False) -> PValues:
     """`p_value` as it is labelled; a bare array holds ranks, unless one lies below its record's `smallest_level` (n,).
 
-    No rank does: those are taken for extrapolated.
+    No rank does: those are taken for extrapolated. `extrapolate`: a tail model stands behind ranks, also where none of
+    these came from it.
     """
     given = p_value if isinstance(p_value, PValues) else PValues(np.asarray(p_value, dtype=np.float64))
     if len(given) != len(smallest_level):
@@ -70,4 +71,4 @@ def labelled(p_value: ArrayLike | PValues, smallest_level: Array) -> PValues:
     if given.kind != "split":
         return given
     below = given.values < smallest_level * (1 - _ROUNDING)
-    return PValues(given.values, "extrapolated", extrapolated=below) if below.any() else given
+    return PValues(given.values, "extrapolated", extrapolated=below) if extrapolate or below.any() else given

@@ -43,9 +43,13 @@ def command(
         rows = [record.row() for record in found.records]
         writer = csv.writer(sys.stdout)
         columns = [*found.key, "batch", "log_likelihood", "score", "p_value", "version"]
+        if any(record.extrapolated for record in found.records):
+            columns.append("extrapolated")
         writer.writerow([neutral(name) for name in [*columns, "reasons"]])
         for row in rows:
-            writer.writerow([neutral(cell) for cell in [*(row[name] for name in columns), "; ".join(row["reasons"])]])
+            writer.writerow(
+                [neutral(cell) for cell in [*(row.get(name, False) for name in columns), "; ".join(row["reasons"])]]
+            )
     else:
         tell_flagged(
             found,
@@ -66,7 +70,7 @@ def tell_flagged(found: FlaggedList, title: str) -> None:
             [
                 *(row[name] for name in found.key),
                 f"{row['score']:.2f}",
-                f"{row['p_value']:.2g}",
+                f"{row['p_value']:.2g}{' (extrapolated)' if record.extrapolated else ''}",
                 "\n".join(row["reasons"]),
             ]
         )

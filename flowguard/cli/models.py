@@ -34,6 +34,7 @@ def command(
                 ", ".join(version.aliases),
                 f"{version.metrics['best_validation_nll']:.3f}" if "best_validation_nll" in version.metrics else "",
                 output.percent(version.metrics["holdout_observed"]) if "holdout_observed" in version.metrics else "",
+                version.tags.get("calibrated_to", ""),
                 f"{version.created:%Y-%m-%d %H:%M}",
                 version.digest[:12],
             ]
@@ -45,6 +46,7 @@ def command(
             "aliases",
             "validation nats",
             "hold-out flagged",
+            "calibrated to",
             "created (UTC)",
             "bundle",
         ]

@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from flowguard.cli import output
+from flowguard.cli.train import tell_tails
 
 EXAMPLE = "flowguard recalibrate pipelines/flights.yaml --since 2013-05-01 --until 2013-07-01"
 
@@ -35,9 +36,11 @@ def command(
         threshold = (
             f", flags above a score of {calibrated.threshold:.2f}" if math.isfinite(calibrated.threshold) else ""
         )
+        of = f" of {' to '.join(calibrated.dates)}" if calibrated.dates else ""
         output.say(
-            f"Weights of {made.parent}, calibrated on {calibrated.size:,} records: {calibrated.policy}{threshold}."
+            f"Weights of {made.parent}, calibrated on {calibrated.size:,} records{of}: {calibrated.policy}{threshold}."
         )
+        tell_tails(calibrated)
         if calibrated.holdout is not None:
             check = calibrated.holdout
             output.say(

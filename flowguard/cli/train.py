@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from flowguard.cli import output
 
 if TYPE_CHECKING:
+    from flowguard.stages.calibrate import Calibrated
     from flowguard.stages.train import Trained
 
 EXAMPLE = "flowguard train pipelines/flights.yaml"
@@ -47,6 +48,9 @@ def tell_trained(trained: Trained) -> None:
         + f"from {calibrated.size:,} calibration records "
         + f"(smallest level they support: {calibrated.smallest_level:.2g})."
     )
+    if calibrated.dates is not None:
+        output.say(f"Calibrated on records of {' to '.join(calibrated.dates)}.")
+    tell_tails(calibrated)
     if len(calibrated.sizes) > 1:
         cells = "; ".join(f"{name}: {size:,}" for name, size in calibrated.sizes.items())
         output.say(f"Calibrated in {len(calibrated.sizes)} cells, each on its own records. {cells}.")
@@ -63,3 +67,10 @@ def tell_trained(trained: Trained) -> None:
         said = f"OUTSIDE it: {', '.join(outside)}" if outside else "all within 3 standard errors"
         output.say(f"Hold-out by cell: {said}.")
     output.say(f"Registered {registered.version}.")
+
+
+def tell_tails(calibrated: Calibrated) -> None:
+    """How the tail of each cell fits, where p-values below the smallest level come from one."""
+    for name, words in calibrated.tail_words.items():
+        of_cell = f" of {name}" if len(calibrated.tail_words) > 1 else ""
+        output.say(f"Tail{of_cell}, for p-values below that level: {words}.")

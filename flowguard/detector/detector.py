@@ -40,7 +40,8 @@ class Scores:
     """The verdict on n records, in their order; numbers are NaN where a record was refused.
 
     `log_likelihood` = `log_mass` + `log_density`, natural log, in the table's units. `score`: higher = stranger.
-    `group` is the calibration cell, `p_value` is calibrated in it, and never below 1/(n+1) of its size. `refused` holds
+    `group` is the calibration cell, `p_value` is calibrated in it, and below 1/(n+1) of its size only where it is
+    `extrapolated` by a model of the tail. `refused` holds
     the reason why a record cannot be scored, else None; a refused record is never flagged and never silently ordinary:
     it is quarantined. Flags are the policy's, which may look at a whole batch: see `Detector.decide`.
     """
@@ -114,15 +115,18 @@ class Detector:
         numbers = {
             name: np.full(n, np.nan) for name in ("log_likelihood", "log_density", "log_mass", "score", "p_value")
         }
+        extrapolated = np.zeros(n, dtype=bool)
         if usable.any():
             mass, density = evaluation.log_mass[usable], evaluation.log_density[usable]
             score = calibration.score(evaluation.parts(usable))
-            p_value = calibration.p_value(score, group[usable])
-            for name, values in zip(numbers, (mass + density, density, mass, score, p_value), strict=True):
+            p = calibration.p_values(score, group[usable])
+            for name, values in zip(numbers, (mass + density, density, mass, score, p.values), strict=True):
                 numbers[name][usable] = values
+            if p.extrapolated is not None:
+                extrapolated[usable] = p.extrapolated
         return Scores(
             **numbers,
-            extrapolated=np.zeros(n, dtype=bool),
+            extrapolated=extrapolated,
             group=group,
             refused=refused,
         )
@@ -162,6 +166,7 @@ class Detector:
                 "log_mass": scores.log_mass,
                 "score": scores.score,
                 "p_value": scores.p_value,
+                **({"extrapolated": scores.extrapolated} if self.policy.extrapolates else {}),
                 "flag": self.decide(scores, ids),
                 "refused": pd.Series(scores.refused, dtype="str"),
             }

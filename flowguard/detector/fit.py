@@ -22,6 +22,7 @@ from flowguard.detector.watch import Watch, Watched
 from flowguard.encoding import ContextSettings, Encoded, Encoder, FeatureSettings
 from flowguard.errors import CalibrationError
 from flowguard.explain import Baseline
+from flowguard.tables.period import day_numbers, day_of
 from flowguard.training import Epoch, Records, TrainingResult, TrainingSettings, train
 
 EXPLAINED = 500
@@ -141,7 +142,8 @@ class Held:
 
     `terms` (k, features) are each column's part of -log_likelihood, for the baseline, and `pattern` (k,) goes with
     them: of all records, or of some where experts make them costly; None for families without. `groups` are the values
-    that calibration cells go by, (n,) each, `watch` what drift is to compare batches with.
+    that calibration cells go by, (n,) each, `watch` what drift is to compare batches with, `dates` the first and last
+    day of the records where a time column was named.
     """
 
     parts: Parts
@@ -151,6 +153,7 @@ class Held:
     refused: int
     groups: Sequence[np.ndarray] = ()
     watch: Watch | None = None
+    dates: tuple[str, str] | None = None
 
     def __len__(self) -> int:
         return len(self.parts)
@@ -162,16 +165,19 @@ def hold(
     *,
     by: Sequence[str] = (),
     watched: bool = False,
+    time: str | None = None,
 ) -> Held:
     """Evaluate held-out records, given as batches with the unit of each record; `by` as in `group_values`.
 
-    `watched`: also keep what drift is to compare batches with.
+    `watched`: also keep what drift is to compare batches with. `time`: the batches' date or timestamp column, which the
+    model need not know, for the days of the records.
     """
     parts: list[Parts] = []
     units: list[np.ndarray] = []
     terms: list[np.ndarray] = []
     pattern: list[np.ndarray] = []
     groups: list[list[np.ndarray]] = []
+    days: list[int] = []
     watch = Watch(detector.encoder, detector.columns, tuple(detector.redact)) if watched else None
     refused = 0
     for batch, unit in chunks:
@@ -183,6 +189,10 @@ def hold(
         if watch is not None:
             watch.add(batch, parts[-1], usable)
         units.append(np.asarray(unit)[usable])
+        if time is not None:
+            numbers, known = day_numbers(batch.column(time))
+            mine = [*days, *numbers[known & usable].tolist()]
+            days = [min(mine), max(mine)] if mine else []
         groups.append([values[usable] for values in group_values(by, batch, encoded)])
         if detector.explains:
             if found.terms is None:
@@ -206,6 +216,7 @@ def hold(
         refused=refused,
         groups=[np.concatenate(column) for column in zip(*groups, strict=True)],
         watch=watch,
+        dates=(day_of(days[0]).isoformat(), day_of(days[-1]).isoformat()) if days else None,
     )
 
 
@@ -231,7 +242,9 @@ def calibrate(
         )
     cells = cells or Cells()
     cell = cells.of(held.groups, len(held))
-    calibration = Calibration.fit(held.parts, held.unit, policy=policy, score=score, cells=cells, cell=cell)
+    calibration = Calibration.fit(
+        held.parts, held.unit, policy=policy, score=score, cells=cells, cell=cell, dates=held.dates
+    )
     baseline = None if held.terms is None else Baseline.fit(held.terms, held.pattern)
     watched = None
     if held.watch is not None:

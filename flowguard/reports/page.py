@@ -42,6 +42,7 @@ class FlaggedRecord:
     values: Mapping[str, object] = field(default_factory=dict)
     batch: str = ""
     href: str = ""
+    extrapolated: bool = False  # whether a model of the tail gave the p-value
 
     def __post_init__(self) -> None:
         _relative(self.href)
@@ -68,6 +69,7 @@ class BatchReport:
     """One scored batch. `read == scored + quarantined`; rates are shares of scored records.
 
     `policy` is the rule in words; `asked_rate` and `threshold` are NaN where it promises no share of records.
+    `calibrated` says of which days the calibration records are, "" where they have none.
     """
 
     pipeline: str
@@ -87,6 +89,7 @@ class BatchReport:
     records: Sequence[FlaggedRecord] = ()
     notices: Sequence[str] = ()
     redact: Sequence[str] = ()
+    calibrated: str = ""
     run_href: str = ""
     previous: tuple[str, str] | None = None  # (name, relative href)
     following: tuple[str, str] | None = None

@@ -156,13 +156,17 @@ class PolicySection(Section):
 
     false_alarm_rate: float | None = Field(default=None, gt=0, lt=1, examples=[0.001])
     """Share of ordinary records that may be flagged. The calibration records must support it: with n of them
-    it cannot be below 1 / (n/2 + 1). Default: 0.001, unless `fdr` or `budget` is given."""
+    it cannot be below 1 / (n/2 + 1), unless it is to `extrapolate`. Default: 0.001, unless `fdr` or `budget` is
+    given."""
     fdr: float | None = Field(default=None, gt=0, lt=1, examples=[0.05])
     """Share of the flagged records that may be ordinary, in expectation over batches (Benjamini-Hochberg)."""
     pooled: bool = False
     """With `fdr`: the share is of all records flagged since the first batch, not of each batch by itself (LOND)."""
     budget: int | None = Field(default=None, ge=1, examples=[50])
     """So many records of each batch are flagged, the strangest ones; no error rate is promised."""
+    extrapolate: bool = False
+    """p-values below 1 / (n + 1), n calibration records, come from a model of the tail (generalised Pareto), down to a
+    hundredth of that. They are marked in every output: a model, and no guarantee. Not with `fdr`."""
     per: Annotated[Names, AfterValidator(distinct)] = Field(default=(), examples=[["carrier"]])
     """Context columns whose values are calibrated apart, so that the rate holds for each of them. `pattern` stands for
     what is missing or at a repeated value. Values with too few training records share a calibration."""
@@ -174,15 +178,21 @@ class PolicySection(Section):
             raise misfit(given[1], f"`{given[1]}` beside `{given[0]}`", "one of false_alarm_rate, fdr and budget")
         if self.pooled and self.fdr is None:
             raise misfit("pooled", "`pooled` without `fdr`", "`fdr`, or no `pooled`")
+        if self.extrapolate and self.fdr is not None:
+            expected = (
+                "no `extrapolate`, or `false_alarm_rate` or `budget`: a model's p-values carry no rate of discoveries"
+            )
+            raise misfit("extrapolate", "`extrapolate` with `fdr`", expected)
         return self
 
     def rule(self) -> dict[str, Any]:
         """The one policy, as `flowguard.calibration.read_policy` reads it."""
         if self.fdr is not None:
             return {"fdr": self.fdr, "pooled": self.pooled}
+        beyond = {"extrapolate": True} if self.extrapolate else {}
         if self.budget is not None:
-            return {"budget": self.budget}
-        return {"false_alarm_rate": 0.001 if self.false_alarm_rate is None else self.false_alarm_rate}
+            return {"budget": self.budget, **beyond}
+        return {"false_alarm_rate": 0.001 if self.false_alarm_rate is None else self.false_alarm_rate, **beyond}
 
 
 class DriftSection(Section):

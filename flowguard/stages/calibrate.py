@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +12,7 @@ from flowguard import detector as detectors
 from flowguard.calibration import Cells, RateCheck
 from flowguard.detector import Detector, Held
 from flowguard.spec import Pipeline
-from flowguard.stages.deal import stream, units_of
+from flowguard.stages.deal import TIME, stream, time_of, units_of
 from flowguard.stages.meaning import policy_of
 from flowguard.stages.progress import work
 from flowguard.stages.workspace import Workspace
@@ -23,7 +23,9 @@ class Calibrated:
     """A sealed bundle, with what was asked and what was observed on the hold-out (None when it holds no record).
 
     `level` is what was checked: of a false alarm rate its own, else 5 %; `cells` is the check within each cell, where
-    there are several. `threshold` is NaN under policies that flag by the whole batch.
+    there are several. `threshold` is NaN under policies that flag by the whole batch. `tails` holds the fit of each
+    cell's tail where the policy extrapolates, `tail_words` the same for people. `dates` are the first and last
+    day of the calibration records, where they have days.
     """
 
     folder: Path
@@ -38,6 +40,9 @@ class Calibrated:
     holdout: RateCheck | None
     cells: Mapping[str, RateCheck]
     holdout_log_likelihood: float | None
+    tails: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    tail_words: Mapping[str, str] = field(default_factory=dict)
+    dates: tuple[str, str] | None = None
 
 
 def calibrate(pipeline: str | Path, draft: Path) -> Calibrated:
@@ -48,7 +53,9 @@ def calibrate(pipeline: str | Path, draft: Path) -> Calibrated:
     for part in ("calibration", "holdout"):
         with work(f"evaluating the {part} records") as bar:
             chunks = ((batch, units_of(batch)) for batch in _counted(stream(draft, part)(), bar.advance))
-            held[part] = detectors.hold(detector, chunks, by=spec.groups, watched=True)
+            held[part] = detectors.hold(
+                detector, chunks, by=spec.groups, watched=True, time=TIME if time_of(spec) else None
+            )
     counts = detectors.group_counts(spec.groups, stream(draft, "train")(), detector.encoder)
     cells = cells_of(spec, counts, share=len(held["calibration"]) / max(1, sum(counts.values())))
     return seal(spec, detector, held["calibration"], held["holdout"], cells=cells, folder=draft / "bundle")
@@ -101,6 +108,9 @@ def seal(
         holdout=check,
         cells=by_cell,
         holdout_log_likelihood=likelihood,
+        tails={name: tail.to_dict() for name, tail in zip(made.cells.names, made.tails, strict=False)},
+        tail_words={name: tail.words for name, tail in zip(made.cells.names, made.tails, strict=False)},
+        dates=made.dates,
     )
 
 

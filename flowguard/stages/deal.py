@@ -23,12 +23,13 @@ import pyarrow as pa
 from flowguard import __version__
 from flowguard.errors import SourceError
 from flowguard.registry import Version
+from flowguard.spec import Pipeline
 from flowguard.stages.meaning import checked_schema, columns_of, policy_of
 from flowguard.stages.progress import work
 from flowguard.stages.workspace import Workspace
 from flowguard.tables import Fingerprint, part_of, unit_of
 
-UNIT = "__unit__"
+UNIT, TIME = "__unit__", "__time__"
 PARTS = ("train", "validation", "calibration", "holdout")
 
 
@@ -65,11 +66,14 @@ def deal(pipeline: str | Path) -> Dealt:
     try:
         with ExitStack() as stack, work("reading and dealing out records") as bar:
             writers: dict[str, Any] = {}
-            read = list(dict.fromkeys([*columns, *unit]))
+            time = time_of(spec)
+            read = list(dict.fromkeys([*columns, *unit, *([time] if time else [])]))
             for chunk in source.read(read, since=spec.split.since, until=spec.split.until, exclude=spec.exclude):
                 fingerprint.update(chunk)
                 parts = part_of(chunk, unit=unit, shares=spec.split.shares, salt=spec.split.salt)
                 kept = chunk.select(columns).append_column(UNIT, pa.array(unit_of(chunk, unit=unit)))
+                if time:
+                    kept = kept.append_column(TIME, chunk.column(time))
                 for part in PARTS:
                     if part not in writers:
                         sink = stack.enter_context(pa.OSFile(str(temporary / f"{part}.arrow"), "wb"))
@@ -106,6 +110,12 @@ def stream(folder: Path, part: str) -> Callable[[], Iterator[pa.RecordBatch]]:
 def units_of(batch: pa.RecordBatch) -> np.ndarray:
     """The unit that each record of a part belongs to, as text."""
     return batch.column(UNIT).to_numpy().astype(str)
+
+
+def time_of(spec: Pipeline) -> str | None:
+    """The column that says of what days the calibration records are; None where there is none, or it is redacted."""
+    time = spec.source.time
+    return None if time in spec.source.redact else time
 
 
 def _refuse_empty(workspace: Workspace, records: dict[str, int], described: str) -> None:

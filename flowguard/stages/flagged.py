@@ -28,6 +28,7 @@ class Flagged:
     log_likelihood: float
     score: float
     p_value: float
+    extrapolated: bool
     reasons: tuple[Reason, ...]
 
     def row(self) -> dict[str, Any]:
@@ -39,6 +40,7 @@ class Flagged:
             "log_likelihood": self.log_likelihood,
             "score": self.score,
             "p_value": self.p_value,
+            **({"extrapolated": True} if self.extrapolated else {}),
             "version": self.version,
             "reasons": [reason.words for reason in self.reasons],
         }
@@ -96,7 +98,7 @@ def of_batch(workspace: Workspace, manifest: Manifest, key: Sequence[str]) -> It
     if "reasons" in manifest.files:
         for row in pq.read_table(workspace.folder / manifest.files["reasons"], partitioning=None).to_pylist():
             reasons[row["record_id"]].append(Reason(**row))
-    columns = ["record_id", *key, "log_likelihood", "score", "p_value"]
+    columns = ["record_id", *key, "log_likelihood", "score", "p_value", "extrapolated"]
     path = workspace.folder / manifest.files["scores"]
     table = pq.read_table(path, columns=columns, filters=[("flag", "==", True)], partitioning=None)
     for row in table.to_pylist():
@@ -108,5 +110,6 @@ def of_batch(workspace: Workspace, manifest: Manifest, key: Sequence[str]) -> It
             log_likelihood=row["log_likelihood"],
             score=row["score"],
             p_value=row["p_value"],
+            extrapolated=row["extrapolated"],
             reasons=tuple(sorted(reasons[row["record_id"]], key=lambda reason: reason.rank)),
         )

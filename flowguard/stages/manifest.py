@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Manifest:
     `policy` is the rule, `level` the p-value at or below which it flagged (0 for none), `guarantee` and `note` what it
     promises and what hindered it, in words; `cells` has of each calibration cell the records scored and flagged.
     `history` places the batch in a budget that batches share: its number and the discoveries before it, else None.
+    `calibrated` are the first and last day of the calibration records, None where they have none.
     """
 
     pipeline: str
@@ -53,6 +54,7 @@ class Manifest:
     started: str
     seconds: float
     run: str | None
+    calibrated: list[str] | None = None
 
     @property
     def rule(self) -> Policy:
@@ -87,7 +89,9 @@ def read_manifest(path: Path) -> Manifest | None:
     """The manifest at `path`, or None when there is none; raises `FlowguardError` when it is damaged."""
     try:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return Manifest(**{field.name: document[field.name] for field in fields(Manifest)})
+        # What earlier releases did not write has a default.
+        known = [field.name for field in fields(Manifest) if field.default is MISSING or field.name in document]
+        return Manifest(**{name: document[name] for name in known})
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:

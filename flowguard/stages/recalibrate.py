@@ -20,6 +20,7 @@ from flowguard.detector import Detector
 from flowguard.errors import CalibrationError
 from flowguard.registry import Version
 from flowguard.stages.calibrate import Calibrated, cells_of, seal
+from flowguard.stages.deal import time_of
 from flowguard.stages.progress import work
 from flowguard.stages.register import Registered, register
 from flowguard.stages.score import detector_of
@@ -64,6 +65,8 @@ def recalibrate(
     fingerprint, records = Fingerprint(), dict.fromkeys(("calibration", "holdout"), 0)
     by = spec.groups
     read = list(dict.fromkeys([*detector.columns, *dealing.unit, *([spec.source.time] if spec.source.time else [])]))
+    time = time_of(spec)
+    kept = list(dict.fromkeys([*detector.columns, *([time] if time else [])]))
     try:
 
         def chunks(part: str) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
@@ -74,12 +77,12 @@ def recalibrate(
                 if mine.num_rows:
                     records[part] += mine.num_rows
                     bar.advance(mine.num_rows)
-                    yield mine.select(list(detector.columns)), unit_of(mine, unit=dealing.unit)
+                    yield mine.select(kept), unit_of(mine, unit=dealing.unit)
 
         held = {}
         for part in records:
             with work(f"evaluating the {part} records") as bar:
-                held[part] = detectors.hold(detector, chunks(part), by=by, watched=True)
+                held[part] = detectors.hold(detector, chunks(part), by=by, watched=True, time=time)
         if not len(held["calibration"]):
             raise CalibrationError(
                 f"No record from {period[0] or 'the beginning'} to {period[1] or 'the end'} is left to calibrate "

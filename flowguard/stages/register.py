@@ -8,6 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from flowguard.calibration import Calibration
 from flowguard.detector import Detector, load
 from flowguard.registry import CHALLENGER, CHAMPION, Version
 from flowguard.reports import calibration_plot, training_plot
@@ -33,6 +34,7 @@ def register(pipeline: str | Path, bundle: Path) -> Registered:
     spec, registry = workspace.pipeline, workspace.registry
     detector = load(bundle)
     assert detector.calibration is not None, "only calibrated bundles are registered"
+    dates = detector.calibration.dates
     known = registry.find(spec.name, detector.digest)
     if known is not None:
         return Registered(known, known=True)
@@ -52,6 +54,7 @@ def register(pipeline: str | Path, bundle: Path) -> Registered:
             "measure_id": detector.measure_id,
             "fingerprint": str(detector.provenance["fingerprint"]),
             "training": str(detector.provenance["training"]),
+            **({"calibrated_from": dates[0], "calibrated_to": dates[1]} if dates else {}),
             **({"recalibrated": str(origin["version"])} if (origin := detector.provenance.get("recalibrated")) else {}),
         },
         inputs=dict(detector.input_schema()),
@@ -88,9 +91,15 @@ def _params(detector: Detector) -> dict[str, object]:
         "until": facts["split"]["until"],
         "policy": detector.policy.words,
         "calibrated_per": ", ".join(detector.calibration.cells.by) or "all",
+        **({"calibrated_on": " to ".join(dates)} if (dates := detector.calibration.dates) else {}),
         "score": detector.score_name,
+        **({"tail": _tails(detector.calibration)} if detector.calibration.tails else {}),
         **{f"records_{part}": count for part, count in facts["records"].items()},
     }
+
+
+def _tails(calibration: Calibration) -> dict[str, str]:
+    return {name: tail.words for name, tail in zip(calibration.cells.names, calibration.tails, strict=True)}
 
 
 def _metrics(detector: Detector) -> dict[str, float]:
@@ -102,6 +111,11 @@ def _metrics(detector: Detector) -> dict[str, float]:
         "threshold": float(calibration.threshold),
         "holdout_log_likelihood": detector.provenance["holdout_log_likelihood"],
     }
+    tails = calibration.tails
+    if tails:
+        # Of several cells the one that fits worst; all are among the parameters.
+        worst = min(tails, key=lambda tail: tail.goodness_of_fit)
+        metrics |= {f"tail_{name}": float(value) for name, value in worst.to_dict().items()}
     if holdout:
         metrics |= {f"holdout_{name}": float(holdout[name]) for name in ("asked", "observed", "standard_error")}
     return {name: value for name, value in metrics.items() if value is not None and math.isfinite(value)}

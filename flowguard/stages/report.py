@@ -32,6 +32,7 @@ from flowguard.reports import (
     score_histogram,
 )
 from flowguard.spec import Pipeline
+from flowguard.stages.drift import day_of
 from flowguard.stages.flagged import Flagged, of_batch, strangeness
 from flowguard.stages.manifest import Manifest, latest
 from flowguard.stages.progress import work
@@ -132,12 +133,33 @@ def _batch_report(
         histogram=score_histogram(scores, calibration.scores, threshold=calibration.threshold),
         quarantine=manifest.quarantined,
         records=[_shown(record, values, here=True) for record, values in zip(records, whole, strict=True)],
-        notices=() if detector.explains else (without_reasons(detector.density.config["family"]),),
+        notices=_notices(manifest, detector),
         redact=detector.redact,
+        calibrated=_calibrated_on(calibration, manifest.batch),
         run_href="run.html",
         previous=before,
         following=after,
     )
+
+
+def _calibrated_on(calibration: Calibration, batch: str) -> str:
+    """Which days the calibration records are of, and how long before the batch the last of them was."""
+    if calibration.dates is None:
+        return ""
+    first, last = calibration.dates
+    words = f"calibrated on records of {first} to {last}"
+    day, end = day_of(batch), day_of(last)
+    if day is None or end is None or day <= end:
+        return words
+    gap = round(day - end)
+    return f"{words}, {gap:,} {'day' if gap == 1 else 'days'} before this batch"
+
+
+def _notices(manifest: Manifest, detector: Detector) -> tuple[str, ...]:
+    without = () if detector.explains else (without_reasons(detector.density.config["family"]),)
+    # Where a tail is extrapolated, what the flags rest on belongs beside them.
+    told = (manifest.guarantee, manifest.note) if manifest.rule.extrapolates else ()
+    return (*(sentence for sentence in told if sentence), *without)
 
 
 def _run_report(
@@ -279,6 +301,7 @@ def _shown(record: Flagged, values: Mapping[str, Any], *, here: bool = False) ->
         log_likelihood=record.log_likelihood,
         score=record.score,
         p_value=record.p_value,
+        extrapolated=record.extrapolated,
         reasons=record.reasons,
         values=values,
         batch="" if here else record.batch,

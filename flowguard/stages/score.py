@@ -184,6 +184,7 @@ def score_batch(
         started=started.isoformat(timespec="milliseconds"),
         seconds=round(time.perf_counter() - clock, 3),
         run=run,
+        calibrated=None if detector.calibration.dates is None else list(detector.calibration.dates),
     )
     write_manifest(workspace.folder, manifest)
     writer.remove_superseded()

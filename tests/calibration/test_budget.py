@@ -85,3 +85,12 @@ def test_the_same_ids_are_chosen_in_every_order_and_never_too_many(
     p, score, ids = zip(*table, strict=True)
     decision = Budget(count).decide(p, score=score, record_id=ids, n_reference=4)
     assert {name for name, flagged in zip(ids, decision.flag, strict=True) if flagged} == expected
+
+
+def test_a_budget_with_a_tail_says_which_flags_rest_on_it() -> None:
+    policy = Budget(2, extrapolate=True)
+    with pytest.raises(CalibrationError, match="needs 200 calibration records in the reference; there are 199"):
+        policy.check(199)
+    decision = policy.decide([1e-5, 0.2, 0.5], score=[3.0, 2.0, 1.0], record_id=["a", "b", "c"], n_reference=999)
+    assert decision.flag.tolist() == [True, True, False]
+    assert decision.note == "The p-values of 1 flagged records rest on the model of the tail."

@@ -93,3 +93,23 @@ def test_the_guarantee_is_that_of_the_p_values() -> None:
     assert "at most 1 %" in smoothed.guarantee
     assert smoothed.note is not None
     assert "by lot" in smoothed.note
+
+
+def test_with_a_tail_the_level_may_lie_below_the_ranks_and_says_what_it_rests_on() -> None:
+    policy = FalseAlarmRate(1e-4, extrapolate=True)
+    assert policy.size_wanted == 200
+    policy.check(200)
+    with pytest.raises(CalibrationError, match="needs 200 calibration records in the reference; there are 199"):
+        policy.check(199)
+    with pytest.raises(CalibrationError, match="needs 9,999 calibration records"):
+        FalseAlarmRate(1e-6, extrapolate=True).check(5000)
+    # Also of a batch that has no p-value below the ranks: that nothing is flagged is no want of records.
+    for p in ([0.5, 0.01], [0.5, 1e-5]):
+        decision = policy.decide(p, n_reference=999)
+        assert decision.level == 1e-4
+        assert decision.discoveries == (min(p) <= 1e-4)
+        assert "if the model of the tail holds" in decision.guarantee
+        assert "rest on the model of the tail" in (decision.note or "")
+    exact = FalseAlarmRate(0.01, extrapolate=True).decide([0.5, 1e-5], n_reference=999)
+    assert exact.guarantee == "An ordinary record is flagged with probability at most 1 %."
+    assert exact.note is None

@@ -16,7 +16,14 @@ from flowguard.errors import CalibrationError
 FIRST = History(t=1, discoveries=0)
 every = pytest.mark.parametrize(
     "policy",
-    [FalseAlarmRate(0.1), FalseDiscoveryRate(0.2), FalseDiscoveryRate(0.5, pooled=True), Budget(3)],
+    [
+        FalseAlarmRate(0.1),
+        FalseAlarmRate(0.1, extrapolate=True),
+        FalseDiscoveryRate(0.2),
+        FalseDiscoveryRate(0.5, pooled=True),
+        Budget(3),
+        Budget(3, extrapolate=True),
+    ],
     ids=lambda policy: json.dumps(policy.to_dict()),
 )
 ranks = st.lists(st.integers(1, 100), min_size=1, max_size=40)
@@ -32,6 +39,8 @@ def test_policies_as_a_pipeline_file_has_them() -> None:
     assert read_policy({"fdr": 0.05, "pooled": True}) == FalseDiscoveryRate(0.05, pooled=True)
     assert read_policy({"fdr": 0.05}) == FalseDiscoveryRate(0.05)
     assert read_policy({"budget": 50}) == Budget(50)
+    assert read_policy({"false_alarm_rate": 1e-4, "extrapolate": True}) == FalseAlarmRate(1e-4, extrapolate=True)
+    assert Budget(50).to_dict() == {"budget": 50}
 
 
 @pytest.mark.parametrize(
@@ -47,6 +56,8 @@ def test_policies_as_a_pipeline_file_has_them() -> None:
         ({"fdr": 1}, "between 0 and 1"),
         ({"fdr": 0.1, "pooled": 1}, "true or false"),
         ({"budget": 0}, "1 or more"),
+        ({"budget": 3, "extrapolate": 1}, "true or false"),
+        ({"fdr": 0.1, "extrapolate": True}, "extrapolate"),
         ({"budget": 2.5}, "2.5"),
         ({"budget": True}, "True"),
         ({"false_alarm_rate": None}, "None"),

@@ -66,6 +66,14 @@ def test_facts_that_a_later_release_added_do_no_harm(tmp_path: Path) -> None:
     assert read_manifest(path) == ONE
 
 
+def test_manifests_of_before_the_age_of_the_calibration_was_kept_are_read(tmp_path: Path) -> None:
+    path = write_manifest(tmp_path, replace(ONE, calibrated=["2026-01-01", "2026-02-01"]))
+    document = json.loads(path.read_text())
+    del document["calibrated"]
+    path.write_text(json.dumps(document))
+    assert read_manifest(path) == ONE
+
+
 def test_manifests_come_by_batch_then_by_number_of_the_version(tmp_path: Path) -> None:
     for batch in ("b", "a"):
         for version in (10, 9, 1):

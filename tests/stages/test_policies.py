@@ -16,7 +16,7 @@ from flowguard.spec import load_pipeline
 from flowguard.stages.flagged import flagged
 from flowguard.stages.models import journal, promote
 from flowguard.stages.report import report
-from flowguard.stages.score import ScoredBatch, score
+from flowguard.stages.score import ScoredBatch, detector_of, score
 from flowguard.stages.train import train
 from flowguard.stages.workspace import Workspace, store_in
 from tests.conftest import PIPELINE, meters, write_project
@@ -97,6 +97,7 @@ def test_the_page_tells_the_rate_of_every_cell(per_site: tuple[Path, list[Scored
         ("{per: [hour]}", "a category, boolean or integer of columns.context"),
         ("{per: [nothing]}", "'nothing'"),
         ("{budget: 0}", "expected a number at least 1"),
+        ("{fdr: 0.05, extrapolate: true}", "`extrapolate` with `fdr`"),
     ],
 )
 def test_a_policy_that_makes_no_sense_is_refused_with_the_key(tmp_path: Path, policy: str, said: str) -> None:
@@ -170,6 +171,42 @@ def test_what_a_calibration_cannot_reach_is_said_in_the_batch(tmp_path: Path) ->
     assert manifest.level == 0.0
     assert manifest.note is not None
     assert "calibration records are needed" in manifest.note
+
+
+# -- beyond the ranks --------------------------------------------------------------------------------------------------
+
+
+def test_a_level_below_the_ranks_rests_on_a_tail_that_is_told_and_marked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = trained(tmp_path, "{false_alarm_rate: 0.0005, extrapolate: true}")
+    version = Workspace.open(path).registry.resolve("meters", 1)
+    assert {"tail_shape", "tail_scale", "tail_threshold", "tail_exceedances", "tail_goodness_of_fit"} <= set(
+        version.metrics
+    )
+    odd = by_batch(score(path))["odd"]
+    assert "if the model of the tail holds" in odd.manifest.guarantee
+    assert odd.manifest.policy == {"false_alarm_rate": 0.0005, "extrapolate": True}
+    table = scores_of(path, odd)
+    flags, p_value, beyond = (
+        table[name].to_numpy(zero_copy_only=False) for name in ("flag", "p_value", "extrapolated")
+    )
+    assert flags.sum() == odd.manifest.flagged >= 20
+    assert np.array_equal(flags, p_value <= 0.0005)
+    assert beyond[flags].all()
+    assert not beyond[p_value > 0.01].any()
+    calibration = detector_of(Workspace.open(path), version).calibration
+    assert calibration is not None
+    assert np.array_equal(flags, table["score"].to_numpy() > calibration.threshold)
+    page = (path.parents[1] / "runs/meters/reports/batch-odd.html") if report(path).pages else path
+    text = page.read_text(encoding="utf-8")
+    assert "extrapolated</span>" in text
+    assert "if the model of the tail holds" in text
+    from flowguard.cli.train import tell_trained
+
+    path.write_text(path.read_text().replace("0.0005", "0.0006"))
+    tell_trained(train(path))
+    assert "Tail, for p-values below that level: shape" in capsys.readouterr().out
 
 
 # -- who promoted ------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import pytest
 from flowguard.errors import CalibrationError
 from flowguard.stages.models import journal, models
 from flowguard.stages.recalibrate import recalibrate
+from flowguard.stages.report import report
 from flowguard.stages.score import detector_of, score
 from flowguard.stages.train import train
 from flowguard.stages.workspace import Workspace
@@ -71,6 +72,10 @@ def test_later_days_all_calibrate_and_of_the_days_trained_on_only_those_held_out
         when = pa.array([__import__("datetime").date.fromordinal(739616 + day)] * 60)
         pq.write_table(table.append_column("day", when), folder / f"{day:02d}.parquet")
     trained = train(path)
+    assert trained.calibrated is not None
+    assert trained.calibrated.dates is not None
+    first, last = trained.calibrated.dates
+    assert "2026-01-01" <= first < last < "2026-01-31"
     inside = recalibrate(path)
     assert inside.calibrated.size + inside.calibrated.holdout.records <= (  # type: ignore[union-attr]
         trained.dealt.records["calibration"] + trained.dealt.records["holdout"]
@@ -78,10 +83,30 @@ def test_later_days_all_calibrate_and_of_the_days_trained_on_only_those_held_out
     import datetime as dt
 
     late = recalibrate(path, since=dt.date(2026, 1, 31), until=dt.date(2026, 3, 1))
+    assert late.calibrated.dates is not None
+    assert "2026-01-31" <= late.calibrated.dates[0] < late.calibrated.dates[1] <= "2026-02-25"
     workspace = Workspace.open(path)
     held = detector_of(workspace, late.registered.version).provenance["records"]
     read = sum(b.num_rows for b in workspace.source().read(["id"], since=dt.date(2026, 1, 31)))
     assert held["calibration"] + held["holdout"] == read > 0
+    assert [one.tags["calibrated_to"] for one in models(path.parents[1] / "runs", "meters")][-1] == last
+    for day, gap in (("2026-02-25", dt.date(2026, 2, 25) - dt.date.fromisoformat(last)), (first, None)):
+        assert score(path, batch=day, version=1)[0].manifest.calibrated == [first, last]
+        page = report(path, batch=day).pages[0].read_text(encoding="utf-8")
+        days = f"calibrated on records of {first} to {last}"
+        assert (f"{days}, {gap.days} days before this batch</p>" if gap else f"{days}</p>") in page
+
+
+def test_days_that_are_redacted_are_not_told(tmp_path: Path) -> None:
+    text = DAYS.replace("batch: day", "batch: file").replace("key: [id]", "key: [id]\n  redact: [day]")
+    path = write_project(tmp_path / "project", text.replace("until: 2026-01-31, unit: [day], ", ""))
+    for number, file in enumerate(sorted((path.parents[1] / "data").glob("*.parquet"))):
+        when = pa.array([__import__("datetime").date(2026, 1, 1 + number)] * 1000)
+        pq.write_table(meters(1000, number).append_column("day", when), file)
+    trained = train(path)
+    assert trained.calibrated is not None
+    assert trained.calibrated.dates is None
+    assert "2026-01-0" not in str(trained.registered.version)
 
 
 def test_another_split_or_no_record_left_is_refused_with_the_remedy(project: Path) -> None:

@@ -19,7 +19,7 @@ def read_policy(given: Mapping[str, Any]) -> Policy:
     """The policy of plain JSON such as {"fdr": 0.05, "pooled": true}; CalibrationError where it names none, or two.
 
     >>> read_policy({"budget": 50})
-    Budget(count=50)
+    Budget(count=50, extrapolate=False)
     """
     named = [name for name in POLICIES if name in given]
     if len(named) != 1:

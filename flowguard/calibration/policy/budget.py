@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from flowguard.calibration.extrapolate import FEWEST
 from flowguard.calibration.p_values import PValues
-from flowguard.calibration.policy.fields import only
+from flowguard.calibration.policy.fields import only, switch
 from flowguard.calibration.policy.policy import Array, Decision, History, Policy, percent
 from flowguard.errors import CalibrationError
 
@@ -23,6 +24,8 @@ class Budget(Policy):
 
     What is still tied is taken in the order of the record ids. No error rate is promised; `level` and the decision's
     `guarantee` say which rate the count came to: the greatest p-value flagged. Any kind of p-value will do.
+    With `extrapolate` those below 1 / (n + 1) come from a model of the tail, so that the strangest of different cells
+    compare.
 
     >>> decision = Budget(1).decide([0.1, 0.1, 0.5], score=[3.0, 4.0, 1.0], record_id=["a", "b", "c"], n_reference=9)
     >>> decision.flag.tolist(), decision.level
@@ -30,6 +33,7 @@ class Budget(Policy):
     """
 
     count: int
+    extrapolate: bool = False
     name: ClassVar[str] = "budget"
 
     def __post_init__(self) -> None:
@@ -38,26 +42,35 @@ class Budget(Policy):
 
     @property
     def words(self) -> str:
-        return f"the {self.count:,} strangest of a batch"
+        return f"the {self.count:,} strangest of a batch{', extrapolated' if self.extrapolate else ''}"
+
+    @property
+    def extrapolates(self) -> bool:
+        return self.extrapolate
 
     @property
     def size_wanted(self) -> int:
-        return _WANTED
+        return FEWEST if self.extrapolate else _WANTED
 
     @property
     def reach(self) -> float:
         return 1.0
 
     def check(self, n: int) -> None:
-        """Nothing to refuse: strangest records exist whatever the reference."""
+        """Refuse a reference too small for a model of the tail; strangest records exist whatever the reference."""
+        if self.extrapolate and n < FEWEST:
+            raise CalibrationError(
+                f"budget {self.count:,} with extrapolate needs {FEWEST:,} calibration records in the reference; there "
+                f"are {n:,}, too few for a model of the tail; hold out more records, or leave out extrapolate"
+            )
 
     def to_dict(self) -> dict[str, Any]:
-        return {self.name: int(self.count)}
+        return {self.name: int(self.count)} | ({"extrapolate": True} if self.extrapolate else {})
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Self:
-        only(given, cls.name)
-        return cls(given[cls.name])
+        only(given, cls.name, "extrapolate")
+        return cls(given[cls.name], switch(given, "extrapolate"))
 
     def _decide(
         self,
@@ -72,11 +85,14 @@ class Budget(Policy):
         m, chosen = len(p), int(flag.sum())
         level = float(p.values[flag].max()) if chosen else 0.0
         whole = m > 0 and chosen == m
+        notes = [f"The budget of {self.count:,} covers the whole batch, so all of it is flagged."] if whole else []
+        if p.extrapolated is not None and (beyond := int(p.extrapolated[flag].sum())):
+            notes.append(f"The p-values of {beyond:,} flagged records rest on the model of the tail.")
         rate = f" ({percent(chosen / m)}), those with a p-value up to {level:.3g}" if m else ""
         return Decision(
             flag=flag,
             level=level,
-            note=f"The budget of {self.count:,} covers the whole batch, so all of it is flagged." if whole else None,
+            note=" ".join(notes) or None,
             guarantee=f"No error rate is promised: the {chosen:,} strangest of {m:,} records are flagged{rate}.",
         )
 

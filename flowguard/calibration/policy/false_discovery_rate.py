@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from flowguard.calibration.conformal import size_needed, smallest_level
 from flowguard.calibration.p_values import Kind, PValues
 from flowguard.calibration.policy import lond
-from flowguard.calibration.policy.fields import only, rate
+from flowguard.calibration.policy.fields import only, rate, switch
 from flowguard.calibration.policy.policy import Array, Decision, History, Policy, percent
 from flowguard.errors import CalibrationError
 
@@ -99,10 +99,7 @@ class FalseDiscoveryRate(Policy):
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Self:
         only(given, cls.name, "pooled")
-        pooled = given.get("pooled", False)
-        if not isinstance(pooled, bool):
-            raise CalibrationError(f"pooled is {pooled!r}; expected true or false")
-        return cls(rate(given, cls.name), pooled)
+        return cls(rate(given, cls.name), switch(given, "pooled"))
 
     def _decide(
         self,

@@ -15,6 +15,14 @@ def only(given: Mapping[str, Any], *names: str) -> None:
         raise CalibrationError(f"a policy has the keys {', '.join(given) or 'none'}; expected {' and '.join(names)}")
 
 
+def switch(given: Mapping[str, Any], name: str) -> bool:
+    """The true or false of that name; false where it is not given."""
+    value = given.get(name, False)
+    if not isinstance(value, bool):
+        raise CalibrationError(f"{name} is {value!r}; expected true or false")
+    return value
+
+
 def rate(given: Mapping[str, Any], name: str) -> float:
     """The number of that name, a share."""
     value = given[name]

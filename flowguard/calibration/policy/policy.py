@@ -58,6 +58,11 @@ class Policy(ABC):
     name: ClassVar[str]
 
     @property
+    def extrapolates(self) -> bool:
+        """Whether p-values below 1 / (n + 1) come from a model of the tail, see `extrapolate.Tail`."""
+        return False
+
+    @property
     @abstractmethod
     def words(self) -> str:
         """The policy in a few words, for people."""
@@ -100,7 +105,7 @@ class Policy(ABC):
             raise ValueError("a reference has a number of records, 0 or more")
         smallest = 1 / (1 + (np.full(len(values), sizes) if sizes.ndim == 0 else sizes))
         return self._decide(
-            labelled(p_value, smallest),
+            labelled(p_value, smallest, extrapolate=self.extrapolates),
             smallest,
             score=None if score is None else np.asarray(score, dtype=np.float64),
             record_id=None if record_id is None else np.asarray(record_id),
