@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from flowguard.calibration.drift import Drift, DriftRecord
-from flowguard.reports import DriftReport, render_drift
+from flowguard.reports import DriftReport, drift_in_a_line, render_drift
 from flowguard.reports import batch_axis as axis
 from flowguard.reports.drift_page import channel_words, differing, on_alarm, on_drift
 from flowguard.reports.drift_plots import MANY, evidence_plot
@@ -134,6 +134,18 @@ def test_the_lead_counts_what_there_is():
     )
     last = on_drift(drift_report(records=[season, replace(season, batch="b")]))
     assert last.endswith("came with b, the last batch. It is the last of 2 alarms in 2 batches.")
+
+
+def test_a_line_for_the_page_of_the_run():
+    assert drift_in_a_line(drift_report(records=[quiet("a"), quiet("b")])) == "No drift alarm in 2 batches."
+    season = alarm(Drift("season", "the contexts move slowly", ("temp",)), "a")
+    assert drift_in_a_line(drift_report(records=[season, quiet("b")])) == (
+        "Drift alarm with a, of 2 batches: The contexts move slowly."
+    )
+    twice = drift_report(records=[season, alarm(SAID[0], "b")], redact=["pay"])
+    assert drift_in_a_line(twice) == (
+        "Drift alarm with b, the last of 2 in 2 batches: pay stands still (its values are redacted)."
+    )
 
 
 def test_an_alarm_without_a_name_says_its_channels():
