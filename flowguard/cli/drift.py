@@ -1,4 +1,4 @@
-"""How the data changed since calibration: alarms, what they are, and which batches are odd as a whole."""
+"""How the data changed since calibration: alarms, what they are, which batches are odd as a whole, and a page of it."""
 
 from __future__ import annotations
 
@@ -45,6 +45,13 @@ def command(
         if not rows and not odd:
             latest = found.records[-1]
             output.say(f"Nothing changed. Evidence after {latest.batch}: {100 * latest.odds:.2g} % of an alarm's.")
-        output.next_commands(f"flowguard report {file}", f"flowguard recalibrate {file} --since DAY --until DAY")
+        output.say("")
+        output.say(f"Wrote the drift page {found.page}.")
+        output.next_commands(f"open {found.page}", f"flowguard recalibrate {file} --since DAY --until DAY")
 
-    output.emit({"version": found.version, "records": [one.to_json() for one in found.records]}, as_json, tell)
+    document = {
+        "version": found.version,
+        "page": str(found.page),
+        "records": [one.to_json() for one in found.records],
+    }
+    output.emit(document, as_json, tell)

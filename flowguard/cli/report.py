@@ -1,4 +1,4 @@
-"""Write one self-contained HTML page per scored batch and one for the whole run."""
+"""Write one self-contained HTML page per scored batch, one for the whole run and one of drift."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ def command(
         made = report(file, batch=batch)
 
     def tell() -> None:
-        output.say(
-            f"Wrote {len(made.pages)} batch pages" + (f" and the run's page {made.run}" if made.run else "") + "."
-        )
-        output.next_commands(f"open {made.run or made.pages[0]}")
+        others = f", the run's page {made.run}" + (f" and the drift page {made.drift}" if made.drift else "")
+        output.say(f"Wrote {len(made.pages)} batch pages{others}.")
+        if made.drifted:
+            output.say(made.drifted)
+        output.next_commands(f"open {made.run}")
 
     output.emit(made, as_json, tell)

@@ -1,8 +1,8 @@
-"""Pages and pictures of what was scored: one self-contained HTML file per batch and one per run."""
+"""Pages and pictures of what was scored: one self-contained HTML file per batch, per run and for drift."""
 
 from __future__ import annotations
 
-from flowguard.reports.drift_page import DriftReport
+from flowguard.reports.drift_page import DriftReport, drift_in_a_line
 from flowguard.reports.drift_render import render_drift
 from flowguard.reports.histogram import score_histogram
 from flowguard.reports.page import (
@@ -27,6 +27,7 @@ __all__ = [
     "RunReport",
     "ScoreHistogram",
     "calibration_plot",
+    "drift_in_a_line",
     "href",
     "render_batch",
     "render_drift",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from flowguard.explain.words import visible
-from flowguard.reports.plots import _day_ticks
 
 
 def places(names: Sequence[str]) -> NDArray[np.float64]:
@@ -78,3 +77,16 @@ def _days(names: Sequence[str]) -> list[date] | None:
     except ValueError:
         return None
     return days if all(a < b for a, b in pairwise(days)) else None
+
+
+def _day_ticks(first: date, last: date, labels: int) -> list[date]:
+    span = (last - first).days
+    if span > 75:
+        months = [date(y, m, 1) for y in range(first.year, last.year + 1) for m in range(1, 13)]
+        months = [m for m in months if first <= m <= last]
+        if len(months) * 2 <= labels and span < 200:
+            months = sorted([*months, *(m.replace(day=15) for m in months if m.replace(day=15) <= last)])
+        return months[:: max(1, math.ceil(len(months) / labels))]
+    step = max(1, math.ceil((span + 1) / labels))
+    step = step if step <= 2 else 7 * math.ceil(step / 7)
+    return [first + timedelta(days=k) for k in range(0, span + 1, step)]

@@ -163,6 +163,16 @@ def on_drift(report: DriftReport) -> str:
     return f"{_said(last, report)}; {when}.{also}"
 
 
+def drift_in_a_line(report: DriftReport) -> str:
+    """What the page of a run says of drift: that there was no alarm, or what the latest is about."""
+    batches = count(len(report.records), "batch")
+    if not report.alarms:
+        return f"No drift alarm in {batches}."
+    last = report.alarms[-1]
+    which = f", the last of {len(report.alarms):,} in {batches}" if len(report.alarms) > 1 else f", of {batches}"
+    return f"Drift alarm with {_name(last.batch)}{which}: {_said(last, report)}."
+
+
 def on_alarm(record: DriftRecord, report: DriftReport) -> str:
     """What an alarm is about, as a sentence without its full stop."""
     return _said(record, report)

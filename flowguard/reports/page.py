@@ -155,7 +155,8 @@ class RateLine:
 class RunReport:
     """All batches of a run: what was flagged, how often, and whether the rate is the one asked for.
 
-    `policy`, `asked_rate` and `threshold` as of a `BatchReport`.
+    `policy`, `asked_rate` and `threshold` as of a `BatchReport`. `drift` says in a sentence how the data changed, and
+    `drift_href` is the relative link of the page that shows it.
     """
 
     pipeline: str
@@ -174,3 +175,8 @@ class RunReport:
     notices: Sequence[str] = ()
     redact: Sequence[str] = ()
     digest: str = ""
+    drift: str = ""
+    drift_href: str = ""
+
+    def __post_init__(self) -> None:
+        _relative(self.drift_href)

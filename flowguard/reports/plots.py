@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import date, timedelta
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
 from flowguard.explain.words import number
+from flowguard.reports import batch_axis
 from flowguard.reports.canvas import PAGE, Ink, drawing, label, svg
 from flowguard.reports.page import BatchSummary, ScoreHistogram
 from flowguard.reports.sentences import rate
@@ -53,7 +52,8 @@ def flag_plot(batches: Sequence[BatchSummary], asked: float, *, width: int = 960
 def trend_plot(batches: Sequence[BatchSummary], threshold: float, *, width: int = 960, height: int = 250) -> str:
     """Median score and the band from 5 % to 95 % per batch, with the threshold: an ``<svg>``."""
     with drawing(width, height, f"trend{width}") as (figure, axes):
-        x = _places(batches)
+        names = [b.batch for b in batches]
+        x = batch_axis.places(names)
         low, mid, high = (np.array([getattr(b, q) for b in batches], dtype=float) for q in ("q05", "median", "q95"))
         axes.fill_between(x, low, high, color=PAGE.accent, alpha=0.18, lw=0)
         axes.plot(x, mid, color=PAGE.accent, lw=1.8, marker="o", ms=3.5 if len(batches) < 3 else 0)
@@ -64,7 +64,7 @@ def trend_plot(batches: Sequence[BatchSummary], threshold: float, *, width: int 
         axes.set_ylim(bottom - room, top + 1.6 * room)
         if math.isfinite(threshold):
             axes.axhline(threshold, color=PAGE.alert, lw=1.4, ls=(0, (4, 3)))
-        _batch_ticks(axes, batches, x, max(3, width // 130))
+        batch_axis.mark(axes, names, max(3, width // 130))
         ticks = MaxNLocator(5).tick_values(bottom, top)
         ticks = [t for t in ticks if bottom - room <= t <= top + room]
         axes.set_yticks(ticks, [number(float(t)) for t in ticks])
@@ -74,7 +74,8 @@ def trend_plot(batches: Sequence[BatchSummary], threshold: float, *, width: int 
 def draw_flags(
     axes: Axes, batches: Sequence[BatchSummary], asked: float, ink: Ink, *, links: bool, labels: int
 ) -> dict[str, str]:
-    x = _places(batches)
+    names = [b.batch for b in batches]
+    x = batch_axis.places(names)
     shares = np.array([b.share for b in batches], dtype=float)
     top = float(np.nanmax(shares, initial=asked if math.isfinite(asked) else 0.0))
     scale = (lambda s: _stretched(s, asked)) if log_scale(batches, asked) else (lambda s: s)
@@ -98,7 +99,7 @@ def draw_flags(
     else:
         ticks = [0.0] + [asked * 10**k for k in range(8) if asked * 10**k <= top * 1.05]
     axes.set_yticks([scale(t) for t in ticks], [_percent_tick(t) for t in ticks])
-    _batch_ticks(axes, batches, x, labels)
+    batch_axis.mark(axes, names, labels)
     return titles
 
 
@@ -109,52 +110,6 @@ def log_scale(batches: Sequence[BatchSummary], asked: float) -> bool:
 
 def _stretched(share: float, asked: float) -> float:
     return share / asked if share <= asked else 1.0 + math.log10(share / asked)
-
-
-def _days(batches: Sequence[BatchSummary]) -> list[date] | None:
-    try:
-        return [date.fromisoformat(b.batch) for b in batches]
-    except ValueError:
-        return None
-
-
-def _places(batches: Sequence[BatchSummary]) -> NDArray[np.float64]:
-    days = _days(batches)
-    if days and len(set(days)) == len(days):
-        return np.array([d.toordinal() for d in days], dtype=float)
-    return np.arange(len(batches), dtype=float)
-
-
-def _batch_ticks(axes: Axes, batches: Sequence[BatchSummary], x: NDArray[np.float64], labels: int) -> None:
-    if not len(x):
-        axes.set_xticks([])
-        return
-    axes.set_xlim(x.min() - 0.7, x.max() + 0.7)
-    days = _days(batches)
-    if days and x[0] > 366:
-        first, last = min(days), max(days)
-        ticks = _day_ticks(first, last, labels)
-        texts = [f"{d.day} {d:%b}" + (f" {d.year}" if first.year != last.year else "") for d in ticks]
-        axes.set_xticks([d.toordinal() for d in ticks], texts)
-    else:
-        step = max(1, math.ceil(len(x) / labels))
-        names = [b.batch if len(b.batch) <= 14 else b.batch[:13] + "…" for b in batches]
-        axes.set_xticks(x[::step], names[::step])
-    for text in axes.get_xticklabels():
-        text.set_parse_math(False)
-
-
-def _day_ticks(first: date, last: date, labels: int) -> list[date]:
-    span = (last - first).days
-    if span > 75:
-        months = [date(y, m, 1) for y in range(first.year, last.year + 1) for m in range(1, 13)]
-        months = [m for m in months if first <= m <= last]
-        if len(months) * 2 <= labels and span < 200:
-            months = sorted([*months, *(m.replace(day=15) for m in months if m.replace(day=15) <= last)])
-        return months[:: max(1, math.ceil(len(months) / labels))]
-    step = max(1, math.ceil((span + 1) / labels))
-    step = step if step <= 2 else 7 * math.ceil(step / 7)
-    return [first + timedelta(days=k) for k in range(0, span + 1, step)]
 
 
 def _number_ticks(axes: Axes, low: float, high: float, labels: int) -> None:

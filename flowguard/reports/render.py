@@ -66,6 +66,7 @@ def render_run(report: RunReport) -> str:
         plots=plots if report.batches else {},
         log_scale=log_scale(report.batches, report.asked_rate),
         lead=_kept(sentences.on_run(report)),
+        drift=_kept(report.drift),
         totals={n: sum(getattr(b, n) for b in report.batches) for n in ("read", "scored", "quarantined", "flagged")},
     )
 

@@ -1,28 +1,31 @@
-"""Drift: what every scored batch says of how the data changed, remembered in the store in the order of the batches."""
+"""Drift: how the data changed under a version since it was calibrated, as the store remembers it, and its page."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
-from flowguard.calibration.drift import BatchSummary, DriftMonitor, DriftRecord
+from flowguard.calibration.drift import DriftRecord
 from flowguard.detector import Detector
 from flowguard.errors import InputError
-from flowguard.registry import Version
+from flowguard.reports import DriftReport, href, render_drift
+from flowguard.stages.observe import newest, remembered
+from flowguard.stages.pages import DRIFT, RUN, batch_page, pages_of
+from flowguard.stages.score import detector_of
 from flowguard.stages.workspace import Workspace
-from flowguard.store import Alarm
-from flowguard.store import DriftRecord as Remembered
+from flowguard.tables import atomic_text
 
 
 @dataclass(frozen=True)
 class Drifted:
-    """The drift of one version's batches, in the order in which they were observed."""
+    """The drift of one version's batches, in the order in which they were observed, and the page that shows it."""
 
     pipeline: str
     version: int
     records: tuple[DriftRecord, ...]
+    page: Path
 
     @property
     def alarms(self) -> tuple[DriftRecord, ...]:
@@ -31,68 +34,34 @@ class Drifted:
 
 
 def drift(pipeline: str | Path, *, version: str | int = "champion") -> Drifted:
-    """What is remembered of one version's batches. Raises `InputError` where it has scored none."""
+    """What is remembered of one version's batches, also as a page. Raises `InputError` where it has scored none."""
     workspace = Workspace.open(pipeline)
     wanted = workspace.registry.resolve(workspace.pipeline.name, version)
-    known = remembered(workspace, wanted)
-    if not known:
+    records = tuple(record for _, record in remembered(workspace, wanted.version))
+    if not records:
         raise InputError(
             f"No batch of {workspace.pipeline.name} has been scored by version {wanted.version}. "
             f"Score some first: flowguard score {workspace.relative(workspace.pipeline.path)}"
         )
-    return Drifted(workspace.pipeline.name, wanted.version, tuple(record for _, record in known))
+    last = newest(workspace)
+    name = DRIFT if last is None or last[0] == wanted.version else f"drift-version-{wanted.version}.html"
+    page = pages_of(workspace) / name
+    shown = drift_report(workspace, wanted.version, detector_of(workspace, wanted), records)
+    atomic_text(page, render_drift(shown))
+    return Drifted(workspace.pipeline.name, wanted.version, records, page)
 
 
-def remembered(workspace: Workspace, version: Version) -> list[tuple[BatchSummary, DriftRecord]]:
-    """The summaries and records of a version's batches, in the order in which they were first observed."""
-    kept = workspace.store.drift.of(workspace.pipeline.name, version=version.version)
-    kept.sort(key=lambda one: (one.document["place"], one.measured_at, one.batch))
-    return [
-        (BatchSummary.from_json(one.document["summary"]), DriftRecord.from_json(one.document["record"])) for one in kept
-    ]
-
-
-def observe(workspace: Workspace, version: Version, detector: Detector, summary: BatchSummary) -> DriftRecord:
-    """The drift record of a batch that was just scored, put into the store.
-
-    The monitor's state is what replaying the summaries before it gives: nothing else has to be kept, and a batch that
-    is scored again gets the same record at the same place. Of two runs at once neither sees the other's batch.
-    """
-    assert detector.watched is not None
-    monitor = monitor_of(workspace, detector)
-    before: Sequence[tuple[BatchSummary, DriftRecord]] = remembered(workspace, version)
-    names = [known.batch for known, _ in before]
-    place = names.index(summary.batch) if summary.batch in names else len(names)
-    state = monitor.begin(detector.watched.earlier)
-    for known, _ in before[:place]:
-        if known.batch not in state.batches:
-            state, _ = monitor.observe(state, known)
-    _, record = monitor.observe(state, summary)
-    named = record.drift.kind if record.drift else ""
-    alarms = tuple(Alarm(key, named, record.log_martingales[key]) for key in record.alarms)
-    workspace.store.drift.put(
-        Remembered(
-            pipeline=workspace.pipeline.name,
-            batch=summary.batch,
-            version=version.version,
-            document={"place": place, "summary": summary.to_json(), "record": record.to_json()},
-            alarms=alarms,
-            measured_at=datetime.now(UTC),
-        )
+def drift_report(workspace: Workspace, version: int, detector: Detector, records: Sequence[DriftRecord]) -> DriftReport:
+    """What the drift page of a version is made from; it links to the pages that are there."""
+    folder, calibration = pages_of(workspace), detector.calibration
+    pages = {record.batch: batch_page(record.batch) for record in records}
+    return DriftReport(
+        pipeline=workspace.pipeline.name,
+        version=str(version),
+        made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        records=records,
+        redact=detector.redact,
+        run_href=RUN if (folder / RUN).exists() else "",
+        hrefs={batch: href(page) for batch, page in pages.items() if (folder / page).exists()},
+        group_columns=calibration.cells.by if calibration else (),
     )
-    return record
-
-
-def monitor_of(workspace: Workspace, detector: Detector) -> DriftMonitor:
-    """The rule by which a version's batches are watched."""
-    assert detector.watched is not None
-    name = workspace.pipeline.name
-    return DriftMonitor(detector.watched.reference, name, chance=workspace.pipeline.drift.chance)
-
-
-def day_of(batch: str) -> float | None:
-    """The date of a batch that is a day, as a number."""
-    try:
-        return float(date.fromisoformat(batch).toordinal())
-    except ValueError:
-        return None

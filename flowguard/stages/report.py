@@ -1,12 +1,11 @@
-"""Report: one self-contained HTML page for every scored batch, and one for the whole run."""
+"""Report: one self-contained HTML page for every scored batch, one for the whole run, and one of drift."""
 
 from __future__ import annotations
 
 import math
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,16 +24,20 @@ from flowguard.reports import (
     FlaggedRecord,
     RateLine,
     RunReport,
+    drift_in_a_line,
     href,
     render_batch,
+    render_drift,
     render_run,
     run_picture,
     score_histogram,
 )
 from flowguard.spec import Pipeline
-from flowguard.stages.drift import day_of
+from flowguard.stages.drift import drift_report
 from flowguard.stages.flagged import Flagged, of_batch, strangeness
 from flowguard.stages.manifest import Manifest, latest
+from flowguard.stages.observe import day_of, newest
+from flowguard.stages.pages import DRIFT, RUN, batch_page, pages_of
 from flowguard.stages.progress import work
 from flowguard.stages.score import detector_of
 from flowguard.stages.workspace import Workspace
@@ -45,7 +48,11 @@ STRANGEST = 40
 
 @dataclass(frozen=True)
 class Reported:
-    """The pages that were written, and what the run's page says of asked and observed rates."""
+    """The pages that were written, and what the run's page says of asked and observed rates.
+
+    `drift` is the page of the newest version that has observed batches, None where no version has; `drifted` says in a
+    sentence what is on it.
+    """
 
     pages: tuple[Path, ...]
     run: Path
@@ -54,6 +61,8 @@ class Reported:
     groups: tuple[RateLine, ...]
     holdout: RateLine | None
     notices: tuple[str, ...]
+    drift: Path | None = None
+    drifted: str = ""
 
 
 def report(pipeline: str | Path, *, batch: str | None = None) -> Reported:
@@ -66,8 +75,7 @@ def report(pipeline: str | Path, *, batch: str | None = None) -> Reported:
             f"{workspace.pipeline.name}: {what} has {'not ' if batch is not None else ''}been scored yet. "
             f"Run `flowguard score {pipeline}` first."
         )
-    folder = workspace.folder / "reports"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = pages_of(workspace)
     key = [name for name in workspace.pipeline.source.key if name not in workspace.pipeline.source.redact]
     names = sorted(scored)
     detectors = {
@@ -82,7 +90,7 @@ def report(pipeline: str | Path, *, batch: str | None = None) -> Reported:
             records = sorted(of_batch(workspace, manifest, key), key=strangeness)
             strangest = sorted([*strangest, *records], key=strangeness)[:STRANGEST]
             if batch is None or batch == name:
-                page = folder / _page_name(name)
+                page = folder / batch_page(name)
                 neighbours = (
                     names[place - 1] if place else None,
                     names[place + 1] if place + 1 < len(names) else None,
@@ -94,11 +102,29 @@ def report(pipeline: str | Path, *, batch: str | None = None) -> Reported:
                 pages.append(page)
             bar.advance(1, name)
     run = _run_report(workspace, [scored[name] for name in names], detectors, strangest)
-    run_page, picture = folder / "run.html", folder / "run.png"
+    run_page, picture, drift_page = folder / RUN, folder / "run.png", None
+    if (observed := newest(workspace)) is not None:
+        version, seen = observed
+        drift_page = folder / DRIFT
+        found = workspace.registry.resolve(workspace.pipeline.name, version)
+        shown = drift_report(workspace, version, detector_of(workspace, found), seen)
+        run = replace(run, drift_href=DRIFT, drift=drift_in_a_line(shown))
+        # Each of both leads to the other.
+        atomic_text(drift_page, render_drift(replace(shown, run_href=RUN)))
     atomic_text(run_page, render_run(run))
     with atomic_path(picture) as temporary:
         temporary.write_bytes(run_picture(run))
-    return Reported(tuple(pages), run_page, picture, run.overall, tuple(run.groups), run.holdout, tuple(run.notices))
+    return Reported(
+        pages=tuple(pages),
+        run=run_page,
+        picture=picture,
+        overall=run.overall,
+        groups=tuple(run.groups),
+        holdout=run.holdout,
+        notices=tuple(run.notices),
+        drift=drift_page,
+        drifted=run.drift,
+    )
 
 
 def _batch_report(
@@ -116,7 +142,7 @@ def _batch_report(
         path = workspace.folder / manifest.files["scores"]
         scores = pq.read_table(path, columns=["score"], partitioning=None)["score"].to_numpy()
     whole = _whole_records(source, workspace.pipeline.source.key, manifest, detector, records)
-    before, after = ((name, href(_page_name(name))) if name else None for name in neighbours)
+    before, after = ((name, href(batch_page(name))) if name else None for name in neighbours)
     return BatchReport(
         pipeline=manifest.pipeline,
         batch=manifest.batch,
@@ -136,7 +162,7 @@ def _batch_report(
         notices=_notices(manifest, detector),
         redact=detector.redact,
         calibrated=_calibrated_on(calibration, manifest.batch),
-        run_href="run.html",
+        run_href=RUN,
         previous=before,
         following=after,
     )
@@ -269,7 +295,7 @@ def _summary(manifest: Manifest) -> BatchSummary:
         median=quantiles.get("q50", math.nan),
         q05=quantiles.get("q05", math.nan),
         q95=quantiles.get("q95", math.nan),
-        href=href(_page_name(manifest.batch)),
+        href=href(batch_page(manifest.batch)),
     )
 
 
@@ -305,9 +331,5 @@ def _shown(record: Flagged, values: Mapping[str, Any], *, here: bool = False) ->
         reasons=record.reasons,
         values=values,
         batch="" if here else record.batch,
-        href="" if here else f"{href(_page_name(record.batch))}#{record.record_id}",
+        href="" if here else f"{href(batch_page(record.batch))}#{record.record_id}",
     )
-
-
-def _page_name(batch: str) -> str:
-    return f"batch-{batch.replace(os.sep, '-')}.html"

@@ -19,8 +19,8 @@ from flowguard.calibration.drift import DriftRecord
 from flowguard.detector import Detector, Watch, load
 from flowguard.registry import Version
 from flowguard.stages.decision import Undecided
-from flowguard.stages.drift import day_of, observe
 from flowguard.stages.manifest import Manifest, latest, manifest_path, read_manifest, write_manifest
+from flowguard.stages.observe import day_of, observe
 from flowguard.stages.output import BatchWriter
 from flowguard.stages.progress import say, work
 from flowguard.stages.workspace import Workspace

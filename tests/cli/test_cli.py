@@ -23,7 +23,7 @@ from flowguard.cli.main import app
 from flowguard.stages.score import score as score_stage
 from tests.conftest import meters, write_project
 
-COMMANDS = ("init", "check", "train", "score", "flagged", "report", "models", "promote", "demo", "schema")
+COMMANDS = ("init", "check", "train", "score", "flagged", "report", "drift", "models", "promote", "demo", "schema")
 
 
 def flowguard_(*arguments: object) -> Result:
@@ -133,7 +133,12 @@ def test_every_command_prints_one_json_document(project: Path, tmp_path: Path) -
     ]
     flagged = document("flagged", project, "--top", "2")
     assert {"id", "log_likelihood", "score", "p_value", "version", "reasons"} <= set(flagged[0])
-    assert len(document("report", project)["pages"]) == 3
+    reported = document("report", project)
+    assert len(reported["pages"]) == 3
+    assert reported["drift"].endswith("reports/drift.html")
+    assert reported["drifted"] == "No drift alarm in 3 batches."
+    drifted = document("drift", project)
+    assert (drifted["version"], drifted["page"], len(drifted["records"])) == (1, reported["drift"], 3)
     assert [version["version"] for version in document("models", "--runs", runs)] == [1]
     assert document("promote", "meters", 1, "--runs", runs)["before"] == 1
     assert document("schema")["type"] == "object"

@@ -17,7 +17,7 @@ def reports(demo: Demo) -> Path:
     return demo.folder / "runs/flights/reports"
 
 
-@pytest.mark.parametrize("name", ["run.html", "batch-2013-05-25.html"])
+@pytest.mark.parametrize("name", ["run.html", "drift.html", "batch-2013-05-25.html"])
 @pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_page_renders_without_complaint_or_network(
@@ -56,6 +56,10 @@ def test_pages_lead_to_each_other(demo: Demo, browser: Browser) -> None:
         seen.page.locator("a[href='batch-2013-06-16.html']").first.click()
         seen.page.wait_for_url("**/batch-2013-06-16.html")
         seen.page.locator("a[href='run.html']").first.click()
+        seen.page.wait_for_url("**/run.html")
+        seen.page.locator("nav a[href='drift.html']").click()
+        seen.page.wait_for_url("**/drift.html")
+        seen.page.locator("nav a[href='run.html']").click()
         seen.page.wait_for_url("**/run.html")
     assert seen.complaints == []
 

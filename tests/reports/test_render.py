@@ -313,3 +313,13 @@ def test_reports_load_neither_torch_nor_mlflow_nor_pyplot():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_run_says_and_shows_where_the_data_drifted():
+    bare = render_run(run_report())
+    assert "drift" not in Page(bare).words.lower()
+    text = render_run(run_report(drift="No drift alarm in 92 batches <b>.", drift_href="drift.html"))
+    assert "drift.html" in Page(text).values("href")
+    assert "No drift alarm in 92 batches <b>." in Page(text).words
+    with pytest.raises(ValueError, match="relative"):
+        run_report(drift_href="https://example.org/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 
 from flowguard.errors import InputError
 from flowguard.stages.drift import drift
+from flowguard.stages.recalibrate import recalibrate
+from flowguard.stages.report import report
 from flowguard.stages.score import score
 from flowguard.stages.train import train
 from flowguard.stages.workspace import store_in
@@ -72,6 +75,42 @@ def test_scoring_a_batch_again_gives_the_same_record_at_the_same_place(watched: 
     before = drift(watched)
     score(watched, batch=str(FIRST + timedelta(95)), force=True)
     assert drift(watched) == before
+
+
+def test_the_page_is_written_beside_the_run_s_and_each_leads_to_the_other(watched: Path) -> None:
+    pages = watched.parents[1] / "runs/meters/reports"
+    lone = drift(watched).page
+    assert lone == pages / "drift.html"
+    assert "run.html" not in lone.read_text(encoding="utf-8"), "no link to a page that is not there"
+    assert 'href="batch-' not in lone.read_text(encoding="utf-8")
+
+    made = report(watched)
+    assert made.drift == lone
+    alarm = drift(watched).alarms[-1]
+    assert alarm.drift is not None
+    assert made.drifted.startswith("Drift alarm with ")
+    assert made.drifted.endswith(f"{alarm.drift.sentence}.")
+    run, page = (path.read_text(encoding="utf-8") for path in (made.run, made.drift))
+    assert 'href="drift.html"' in run
+    assert made.drifted.replace(" %", "\u00a0%") in run
+    assert 'href="run.html"' in page
+    assert f'href="batch-{alarm.batch}.html"' in page
+    assert drift(watched).page.read_text(encoding="utf-8").count("href=") == page.count("href=")
+
+
+def test_an_older_version_has_a_page_of_its_own(watched: Path, tmp_path: Path) -> None:
+    path = tmp_path / "project/pipelines/meters.yaml"
+    shutil.copytree(watched.parents[1], tmp_path / "project")
+    path.write_text(path.read_text().replace("false_alarm_rate: 0.01", "false_alarm_rate: 0.05"))
+    made = recalibrate(path)
+    assert made.registered.version.version == 2
+    first = report(path)
+    score(path, batch="2026-04-01", version=2, force=True)
+    second = report(path)
+    assert "in 35 batches" in first.drifted or "of 35 batches" in first.drifted
+    assert second.drifted == "No drift alarm in 1 batch."
+    assert drift(path, version=2).page.name == "drift.html"
+    assert drift(path, version=1).page.name == "drift-version-1.html"
 
 
 def test_without_a_scored_batch_the_next_command_is_named(project: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +16,7 @@ from flowguard.calibration.drift.batch_test import batch_p_value
 from flowguard.calibration.drift.channel import FAULTS, Channel
 from flowguard.calibration.drift.martingale import Capital, coin, rank, threshold
 from flowguard.calibration.drift.naming import Drift, Moved, name_drift
-from flowguard.calibration.drift.onset import effect, onset, slow
+from flowguard.calibration.drift.onset import above, effect, onset, pooled, slow
 from flowguard.calibration.drift.record import DriftRecord
 from flowguard.calibration.drift.reference import Reference
 from flowguard.calibration.drift.summary import BatchSummary
@@ -24,7 +24,7 @@ from flowguard.errors import BundleError
 
 Array = NDArray[np.float64]
 
-VERSION = 1
+VERSION = 2
 
 FOLLOWS = 3.5
 """Standard errors from which a context has moved with a channel that alarmed, though it has not alarmed itself."""
@@ -45,25 +45,29 @@ class DriftState:
     """All that was seen: what replaying the summaries gives again, to the bit.
 
     `statistics` (n, channels) are those that later batches rank among, NaN where a batch had none or its channel has
-    restarted since; `days` (n,) the batches' days, or their places. `alarmed` (channels,) is the place of the batch of
-    the last alarm, -1 for none, `effects` (channels,) how far it had moved then.
+    restarted since; `figures` (n, channels) are the plain ones, for names alone, and `records` (n,) how many each batch
+    had; `days` (n,) the batches' days, or their places. `alarmed` (channels,) is the place of the batch of the last
+    alarm, -1 for none, `effects` (channels,) how far it had moved then.
     """
 
     batches: tuple[str, ...]
     days: Array
+    records: Array
     statistics: Array
+    figures: Array
     capital: Capital
     alarmed: NDArray[np.int64]
     effects: Array
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; `from_json` of it goes on with the same bits."""
-        rows = [[None if math.isnan(value) else value for value in row] for row in self.statistics.tolist()]
         return {
             "version": VERSION,
             "batches": list(self.batches),
             "days": self.days.tolist(),
-            "statistics": rows,
+            "records": self.records.tolist(),
+            "statistics": _rows(self.statistics),
+            "figures": _rows(self.figures),
             "capital": self.capital.to_json(),
             "alarmed": self.alarmed.tolist(),
             "effects": self.effects.tolist(),
@@ -75,11 +79,13 @@ class DriftState:
         if state.get("version") != VERSION:
             raise BundleError(f"the drift state has layout {state.get('version')!r}; this flowguard reads {VERSION}")
         alarmed = np.array(state["alarmed"], dtype=np.int64)
-        rows = np.array(state["statistics"], dtype=np.float64).reshape(len(state["batches"]), len(alarmed))
+        shape = len(state["batches"]), len(alarmed)
         return cls(
             batches=tuple(state["batches"]),
             days=np.array(state["days"], dtype=np.float64),
-            statistics=rows,
+            records=np.array(state["records"], dtype=np.float64),
+            statistics=np.array(state["statistics"], dtype=np.float64).reshape(shape),
+            figures=np.array(state["figures"], dtype=np.float64).reshape(shape),
             capital=Capital.from_json(state["capital"]),
             alarmed=alarmed,
             effects=np.array(state["effects"], dtype=np.float64),
@@ -134,11 +140,20 @@ class DriftMonitor:
         """The state before the first batch. `earlier`, units as `seal` gives them, are only ranked among."""
         summaries = [summary for summary in earlier if summary.records]
         k = len(self.channels)
-        statistics = np.array([self._statistics(summary) for summary in summaries]).reshape(len(summaries), k)
+        statistics = np.array([self._by_channel(one.statistics) for one in summaries]).reshape(len(summaries), k)
+        figures = np.array([self._by_channel(one.figures) for one in summaries]).reshape(len(summaries), k)
+        records = np.array([one.records for one in summaries], dtype=np.float64)
         days = [place if one.day is None else one.day for place, one in enumerate(summaries)]
-        names = tuple(summary.batch for summary in summaries)
-        alarmed = np.full(k, -1, dtype=np.int64)
-        return DriftState(names, np.array(days, dtype=np.float64), statistics, Capital.new(k), alarmed, np.zeros(k))
+        return DriftState(
+            batches=tuple(summary.batch for summary in summaries),
+            days=np.array(days, dtype=np.float64),
+            records=records,
+            statistics=statistics,
+            figures=figures,
+            capital=Capital.new(k),
+            alarmed=np.full(k, -1, dtype=np.int64),
+            effects=np.zeros(k),
+        )
 
     def observe(self, state: DriftState, summary: BatchSummary) -> tuple[DriftState, DriftRecord]:
         """The state after a batch, and its record. An empty batch leaves the state as it is.
@@ -149,22 +164,33 @@ class DriftMonitor:
             raise ValueError(f"batch {summary.batch!r} has been observed already; replay from the summaries instead")
         if not summary.records:
             return state, self._record(summary, state.capital.log, (), None, 1.0, False, "")
-        value = self._statistics(summary)
+        value = self._by_channel(summary.statistics)
         tested = batch_p_value(state.statistics[:, :2], value[:2])
         coins = np.array([coin(self.pipeline, summary.batch, key) for key in self._keys])
         capital = state.capital.bet(rank(state.statistics, value, coins))
         place = len(state.batches)
-        statistics = np.concatenate([state.statistics, value[None]])
-        day = float(place) if summary.day is None else float(summary.day)
-        days = np.append(state.days, day)
+        after = DriftState(
+            batches=(*state.batches, summary.batch),
+            days=np.append(state.days, float(place) if summary.day is None else float(summary.day)),
+            records=np.append(state.records, float(summary.records)),
+            statistics=np.concatenate([state.statistics, value[None]]),
+            figures=np.concatenate([state.figures, self._by_channel(summary.figures)[None]]),
+            capital=capital,
+            alarmed=state.alarmed,
+            effects=state.effects,
+        )
         alarms = capital.log >= self.threshold
-        alarmed, effects, drift = state.alarmed, state.effects, None
+        drift = None
         if alarms.any():
-            moved, effects, slowly = self._moved(state, statistics, days, capital, alarms, summary)
+            moved, effects, slowly = self._moved(after, alarms, summary)
             drift = name_drift(moved, slowly=slowly)
-            alarmed = np.where(alarms, place, alarmed)
-            statistics = np.where(alarms, np.nan, statistics)
-        after = DriftState((*state.batches, summary.batch), days, statistics, capital.restart(alarms), alarmed, effects)
+            after = replace(
+                after,
+                statistics=np.where(alarms, np.nan, after.statistics),
+                capital=capital.restart(alarms),
+                alarmed=np.where(alarms, place, state.alarmed),
+                effects=effects,
+            )
         keys = tuple(key for key, alarm in zip(self._keys, alarms.tolist(), strict=True) if alarm)
         odd = _odd(tested.measure, tested.direction) if tested.p_value <= self.batch_rate else ""
         return after, self._record(summary, capital.log, keys, drift, tested.p_value, tested.beyond, odd)
@@ -181,48 +207,64 @@ class DriftMonitor:
         settles = [channel.conditional or channel.measure in FAULTS for channel in self.channels]
         return np.where(own, least, np.where(settles, SETTLES[0], FOLLOWS))
 
-    def _statistics(self, summary: BatchSummary) -> Array:
-        return np.array([summary.statistics.get(key, math.nan) for key in self._keys])
+    def _by_channel(self, values: Mapping[str, float]) -> Array:
+        return np.array([values.get(key, math.nan) for key in self._keys], dtype=np.float64)
 
     def _moved(
-        self,
-        state: DriftState,
-        statistics: Array,
-        days: Array,
-        capital: Capital,
-        alarms: NDArray[np.bool_],
-        summary: BatchSummary,
+        self, state: DriftState, alarms: NDArray[np.bool_], summary: BatchSummary
     ) -> tuple[list[Moved], Array, bool]:
-        """What moved with the alarms, the effects to remember, and whether the context did slowly."""
-        place = len(state.batches)
-        first = int(np.argmax(np.where(alarms, capital.log, -np.inf)))
+        """What moved with the alarms, the effects to remember, and whether the context did slowly.
+
+        `state` has the batch of the alarms as its last.
+        """
+        place, statistics, logs = len(state.batches) - 1, state.statistics, state.capital.log
+        first = int(np.argmax(np.where(alarms, logs, -np.inf)))
         start = onset(statistics[:, first])
         effects = np.array([effect(statistics[:, k], start) for k in range(len(alarms))])
-        far, logs = np.abs(effects), capital.log
+        far = np.abs(effects)
         follows = (far >= self._follows) | ((far >= FOLLOWS) & (logs >= SETTLES[1]))
         recent = (state.alarmed >= 0) & (place - state.alarmed <= RECENT) & ~alarms
         effects = np.where(recent, state.effects, effects)
         moved = []
         for k in np.flatnonzero(alarms | follows | recent).tolist():
-            channel, key = self.channels[k], self._keys[k]
-            detail = summary.details.get(key, "")
+            channel, detail = self.channels[k], summary.details.get(self._keys[k], "")
+            since = onset(statistics[:, k]) if alarms[k] and channel.measure in FAULTS else start
+            usual = self.reference.usual(channel, detail)
+            if alarms[k] and state.alarmed[k] >= 0 and channel.measure == "missing":
+                # It restarted: what it ranks among, and what "before" is, are the batches since.
+                restarted = pooled(state.figures[:, k], state.records, int(state.alarmed[k]) + 1, since)
+                usual = usual if math.isnan(restarted) else restarted
             moved.append(
                 Moved(
                     channel=channel,
                     alarm=bool(alarms[k] or recent[k]),
                     effect=float(effects[k]),
                     log_martingale=float(logs[k]),
-                    observed=summary.figures.get(key, math.nan),
-                    usual=self.reference.usual(channel, detail),
+                    observed=self._observed(channel, state.figures[:, k], state.records, since),
+                    usual=usual,
                     detail=detail,
-                    batches=place + 1 - start,
+                    batches=place + 1 - since,
+                    above=above(statistics[:, k], since),
+                    recent=bool(recent[k]),
                 )
             )
         contexts = [k for k in range(len(alarms)) if self.channels[k].of_context]
         # A context that alarmed a while ago has nothing left to be judged by.
         judged = [k for k in contexts if (alarms | follows)[k] and not recent[k]]
-        slowly = bool(judged) and slow(days, statistics[:, max(judged, key=lambda k: abs(effects[k]))])
+        slowly = bool(judged) and slow(state.days, statistics[:, max(judged, key=lambda k: abs(effects[k]))])
         return moved, np.where(alarms, effects, state.effects), slowly
+
+    def _observed(self, channel: Channel, figures: Array, records: Array, since: int) -> float:
+        """The plain figure of the batches since the onset: shares of all their records, the middle of medians.
+
+        Of the last batch alone where batches have theirs of different values or levels.
+        """
+        if channel.measure in ("mix", "repeats"):
+            return float(figures[-1])
+        if channel.part != "score" and channel.measure == "level":
+            known = figures[since:][~np.isnan(figures[since:])]
+            return float(np.median(known)) if len(known) else math.nan
+        return pooled(figures, records, since)
 
     def _record(
         self,
@@ -251,6 +293,10 @@ class DriftMonitor:
             unseen=_by_column(summary, "unseen"),
             day=summary.day,
         )
+
+
+def _rows(values: Array) -> list[list[float | None]]:
+    return [[None if math.isnan(value) else value for value in row] for row in values.tolist()]
 
 
 def _by_column(summary: BatchSummary, measure: str) -> dict[str, float]:

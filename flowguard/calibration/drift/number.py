@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from flowguard.calibration.drift.channel import Measure
 from flowguard.calibration.drift.reading import Reading
 from flowguard.calibration.drift.records import Array, numbers
-from flowguard.calibration.drift.repeats import Repeats
+from flowguard.calibration.drift.repeats import Repeats, shown
 from flowguard.calibration.drift.scale import Scale
 from flowguard.calibration.drift.usual import Usual
 
@@ -63,7 +63,7 @@ class Number:
         details = {}
         if self.repeats:
             statistics["repeats"], figures["repeats"], value = self.repeats.read(there)
-            details["repeats"] = f"{value:.6g}"
+            details["repeats"] = shown(value)
         return Reading(statistics, figures, details, _number_means(scores, len(column)))
 
     def design(self, values: NDArray[Any], name: str) -> Array:

@@ -61,6 +61,31 @@ def effect(values: Array, start: int) -> float:
     return float(after.mean() - before.mean()) / (scale * math.sqrt(1 / len(before) + 1 / len(after)))
 
 
+def above(values: Array, start: int) -> float:
+    """How far the values from `start` on lie above those before together, in standard errors of usual batches.
+
+    As `effect`, but the scale is the sealed one; where there are none before, above calibration, which is at 0. NaN
+    where there are none after.
+    """
+    before, after = values[:start], values[start:]
+    before, after = before[~np.isnan(before)], after[~np.isnan(after)]
+    if not len(after):
+        return math.nan
+    usual = float(before.mean()) if len(before) else 0.0
+    return (float(after.mean()) - usual) * math.sqrt(len(after))
+
+
+def pooled(shares: Array, records: Array, start: int, stop: int | None = None) -> float:
+    """The share of all records of the batches from `start` to `stop` together; NaN where none of them has one.
+
+    >>> round(pooled(np.array([0.5, 0.0, 0.1, np.nan]), np.array([10.0, 300.0, 100.0, 50.0]), 1), 6)
+    0.025
+    """
+    part, sizes = shares[start:stop], records[start:stop]
+    there = ~np.isnan(part) & (sizes > 0)
+    return float(part[there] @ sizes[there] / sizes[there].sum()) if there.any() else math.nan
+
+
 def slow(days: Array, values: Array) -> bool:
     """Whether values moved slowly, as a season does, rather than at once.
 

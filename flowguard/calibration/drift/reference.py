@@ -103,7 +103,7 @@ class Reference:
         return (*found, Channel("group", "mix")) if mixed else tuple(found)
 
     def usual(self, channel: Channel, detail: str = "") -> float:
-        """The plain figure of a channel at calibration, of the level `detail` where it is a mix; NaN where none."""
+        """The plain figure of a channel at calibration, of the level or value `detail` where it has one; NaN: none."""
         if channel.part == "score":
             return 1 / TENTHS if channel.measure == "level" else math.nan
         if channel.part == "conditional":
@@ -111,6 +111,8 @@ class Reference:
         column = self.group if channel.part == "group" else self._columns(channel.part)[channel.column]
         if isinstance(column, Levels) and channel.measure == "mix":
             return column.share_of(detail)
+        if isinstance(column, Number) and column.repeats and channel.measure == "repeats" and detail:
+            return column.repeats.share_of(detail)
         return column.usual.get(channel.measure, math.nan) if column is not None else math.nan
 
     def summarise(self, records: Records, *, batch: str, day: float | None = None) -> BatchSummary:

@@ -70,6 +70,13 @@ class Repeats:
         most = int(np.argmax(excess))
         return float(excess[most]), float(counts[most] / (n + 1)), float(distinct[most])
 
+    def share_of(self, value: str) -> float:
+        """The largest share at calibration of a value that is `shown` so; a bound for one not listed."""
+        same = [
+            share for one, share in zip(self.values.tolist(), self.shares.tolist(), strict=True) if shown(one) == value
+        ]
+        return max(same, default=self.other)
+
     def to_json(self) -> dict[str, Any]:
         arrays = {"values": self.values, "shares": self.shares, "between": self.between}
         return {**{name: array.tolist() for name, array in arrays.items()}, "other": self.other}
@@ -78,6 +85,11 @@ class Repeats:
     def from_json(cls, state: Mapping[str, Any]) -> Repeats:
         values, shares, between = (np.array(state[name]) for name in ("values", "shares", "between"))
         return cls(values, shares, between, state["other"])
+
+
+def shown(value: float) -> str:
+    """A value as people read it, and are told of it."""
+    return f"{value:.6g}"
 
 
 def _usual_top(places: NDArray[np.int64], units: NDArray[np.int64], sizes: NDArray[np.int64]) -> float:

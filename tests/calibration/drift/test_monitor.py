@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from flowguard.calibration.drift import BatchSummary, DriftMonitor, DriftRecord, DriftState, Records, Reference, seal
+from flowguard.calibration.drift.naming import percent
 from flowguard.errors import BundleError
 
 
@@ -62,6 +63,35 @@ def test_what_is_planted_is_found_and_named(
     assert alarms[0].drift.kind == kind
     assert max(alarms[0].log_martingales.values()) >= monitor.threshold == math.log(len(monitor.channels) / 0.01)
     assert alarms[0].odds >= 1
+
+
+def test_a_fault_is_told_by_all_batches_since_its_onset(started: tuple[DriftMonitor, DriftState]) -> None:
+    monitor, state = started
+    random = np.random.default_rng(1)
+    state, _ = run(monitor, state, [day_of(random) for _ in range(30)])
+    shares, record = [], None
+    while record is None or not record.alarms:
+        state, (record,) = run(monitor, state, [day_of(random, missing=0.15)])
+        shares.append(record.missing["delay"])
+    assert record.drift is not None
+    assert record.drift.kind == "missing"
+    assert f"{percent(float(np.mean(shares)))} instead of" in record.drift.sentence
+    assert f"{percent(shares[-1])} instead of" not in record.drift.sentence
+
+
+def test_what_was_missing_and_is_there_again_is_said_so(started: tuple[DriftMonitor, DriftState]) -> None:
+    monitor, state = started
+    random = np.random.default_rng(1)
+    state, first = run(monitor, state, [day_of(random, missing=0.25) for _ in range(60)])
+    (broken,) = [record.drift for record in first if "feature/missing/delay" in record.alarms]
+    _, second = run(monitor, state, [day_of(random) for _ in range(60)])
+    mended = [record.drift for record in second if "feature/missing/delay" in record.alarms]
+    assert broken is not None
+    assert broken.sentence.startswith("delay is missing more often than before: 2")
+    assert broken.sentence.endswith(" instead of 1.9 %")
+    assert mended[0] is not None
+    assert mended[0].kind == "missing"
+    assert mended[0].sentence == "delay is missing less often than before: 2.1 % instead of 24 %"
 
 
 def test_the_record_has_the_plain_shares(started: tuple[DriftMonitor, DriftState]) -> None:

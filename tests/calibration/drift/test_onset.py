@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowguard.calibration.drift.onset import effect, onset, slow
+from flowguard.calibration.drift.onset import above, effect, onset, pooled, slow
 
 
 @given(st.integers(1, 59), st.integers(0, 100))
@@ -21,6 +21,20 @@ def test_batches_without_a_statistic_are_left_out() -> None:
     values = np.array([0.0, np.nan, 0.1, np.nan, 0.0, 5.0, np.nan, 5.1])
     assert onset(values) == 5
     assert onset(np.array([np.nan, 1.0])) == 1
+
+
+def test_how_far_batches_lie_above_is_judged_together_and_by_calibration_where_none_came_before() -> None:
+    values = np.array([np.nan, np.nan, 1.0, 2.0, 3.0, 2.0])
+    assert above(values, 2) == pytest.approx(4.0)
+    assert above(np.array([1.0, 1.0, 2.0]), 2) == pytest.approx(1.0)
+    assert np.isnan(above(np.array([1.0, np.nan]), 1))
+
+
+def test_shares_are_pooled_by_their_records() -> None:
+    shares, records = np.array([0.5, 0.0, 1.0, np.nan, 0.0]), np.array([9.0, 300.0, 100.0, 50.0, 0.0])
+    assert pooled(shares, records, 1) == pytest.approx(0.25)
+    assert pooled(shares, records, 0, 1) == 0.5
+    assert np.isnan(pooled(shares, records, 3))
 
 
 def test_one_wild_batch_is_not_the_change() -> None:

@@ -1,0 +1,26 @@
+"""Where a pipeline's pages lie, and what they are called."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from flowguard.stages.workspace import Workspace
+
+RUN, DRIFT = "run.html", "drift.html"
+
+
+def pages_of(workspace: Workspace) -> Path:
+    """The folder of the pages, made where it is not there."""
+    folder = workspace.folder / "reports"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def batch_page(batch: str) -> str:
+    """The name of a batch's page.
+
+    >>> batch_page("2013-05-25")
+    'batch-2013-05-25.html'
+    """
+    return f"batch-{batch.replace(os.sep, '-')}.html"
