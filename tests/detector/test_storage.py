@@ -34,7 +34,11 @@ def test_a_detector_comes_back_with_the_same_bits(plain: Detector, score: str, t
     assert bits(again) == bits(detector)
     assert again.digest == digest == save(again, tmp_path / "copy")
     assert (again.columns, again.key, again.units) == (detector.columns, detector.key, detector.units)
-    assert (again.score_name, again.level, again.engine) == (detector.score_name, 0.01, detector.engine)
+    assert (again.score_name, again.policy, again.engine) == (
+        detector.score_name,
+        detector.policy,
+        detector.engine,
+    )
     assert again.input_schema() == detector.input_schema()
 
 
