@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from flows.local import settle  # isort: skip  (sets Prefect's defaults before it is imported)
 
 from prefect.client.orchestration import get_client
+from prefect.events import Event, emit_event
 from prefect.testing.utilities import prefect_test_harness
 
 from flowguard.errors import InputError, PipelineError
+from flowguard.stages.drift import drift
 from flowguard.stages.manifest import latest
+from flowguard.stages.models import models
 from flowguard.stages.workspace import Workspace
 from flows.score import score
 from flows.serve import deployments, offer
 from flows.train import train
 from tests.conftest import meters, write_project
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -58,6 +68,88 @@ def test_a_flow_trains_and_another_scores_with_the_champion(project: Path) -> No
         runs = {run.name for run in client.read_flow_runs()}
     assert {"meters-version", "meters-scored"} <= keys
     assert {"train meters", "score meters"} <= runs
+
+
+def planted(project: Path, then: str) -> str:
+    """The pipeline file, with `drift.then` and 60 more batches, of which the later half is 3 kW up."""
+    project.write_text(project.read_text(encoding="utf-8") + f"drift: {{then: {then}}}\n", encoding="utf-8")
+    for number in range(3, 63):
+        table = meters(40, number)
+        if number >= 35:
+            table = table.set_column(3, "power", pc.add(table["power"], 3.0))
+        pq.write_table(table, project.parents[1] / "data" / f"then{number:02d}.parquet")
+    return str(project)
+
+
+@pytest.fixture
+def emitted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What was emitted, in order; it reaches the server as well."""
+    kept: list[dict[str, Any]] = []
+
+    def emit(event: str, resource: dict[str, str], **more: Any) -> Event | None:
+        kept.append({"event": event, "resource": resource, **more})
+        return emit_event(event=event, resource=resource, **more)
+
+    monkeypatch.setattr("flows.score.emit_event", emit)
+    return kept
+
+
+def drift_artifacts() -> list[str]:
+    with get_client(sync_client=True) as client:
+        return [str(one.data) for one in client.read_artifacts() if one.key == "meters-drift"]
+
+
+def test_an_alarm_is_told_as_an_event_and_an_artifact_and_a_challenger_follows_where_asked_for(
+    project: Path, emitted: list[dict[str, Any]]
+) -> None:
+    before = len(drift_artifacts())
+    results = score(planted(project, "recalibrate"))
+    alarms = [result.drift for result in results if result.drift is not None and result.drift.alarms]
+    assert alarms, "the power is 3 kW up"
+    assert [one["payload"]["batch"] for one in emitted] == [record.batch for record in alarms]
+    first = emitted[0]
+    assert first["event"] == "flowguard.drift"
+    assert first["resource"]["prefect.resource.id"] == "flowguard.pipeline.meters"
+    assert alarms[0].drift is not None
+    assert first["payload"] == {
+        "batch": alarms[0].batch,
+        "version": 1,
+        "kind": alarms[0].drift.kind,
+        "sentence": alarms[0].drift.sentence,
+        "channels": list(alarms[0].alarms),
+    }
+    told = drift_artifacts()[before:]
+    assert len(told) == 1
+    assert alarms[0].drift.sentence in told[0]
+    registry = Workspace.open(project).registry
+    challenger = registry.resolve("meters", "challenger")
+    assert challenger.version == 2
+    assert registry.resolve("meters", "champion").version == 1, "nothing is promoted by itself"
+
+
+def test_an_alarm_is_kept_and_not_told_where_nothing_is_asked_for(project: Path, emitted: list[dict[str, Any]]) -> None:
+    before = len(drift_artifacts())
+    results = score(planted(project, "nothing"))
+    assert any(result.drift is not None and result.drift.alarms for result in results)
+    assert drift(project).alarms, "the store has it all the same"
+    assert emitted == []
+    assert len(drift_artifacts()) == before
+    assert [version.version for version in models(project.parents[1] / "runs", "meters")] == [1]
+
+
+@pytest.mark.parametrize("module", sorted(path.stem for path in (ROOT / "flows").glob("[!_]*.py")))
+def test_prefect_has_its_defaults_whichever_flow_is_loaded_first(module: str) -> None:
+    # A deployed run is a process of its own that loads the flow's module, as `flows.score.score`.
+    code = (
+        f"import sys, importlib; importlib.import_module('flows.{module}'); "
+        "from prefect.settings import get_current_settings as get; "
+        "print('prefect' in sys.modules, get().server.ephemeral.startup_timeout_seconds, get().logging.level)"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert said.stdout.split() == ["True", "300", "WARNING"], said.stdout
 
 
 def test_a_wrong_pipeline_fails_at_once_without_retries(tmp_path: Path) -> None:
