@@ -221,7 +221,7 @@ def _expected(kind: str, context: dict[str, Any], node: dict[str, Any]) -> str:
     if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
         words = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
         # A setting that may be left out is a number or null.
-        node = next((one for one in node.get("anyOf", []) if one.get("type") != "null"), node)
+        node = next((one for one in node.get("choices", []) if one.get("type") != "null"), node)
         bounds = {
             "gt": node.get("exclusiveMinimum"),
             "ge": node.get("minimum"),
