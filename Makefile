@@ -1,6 +1,6 @@
 # make demo    the main job on real data, from nothing to a report
 # make test    lint, types and tests (no system package, no network beyond the package index)
-# make e2e     what needs a browser, a server or long runs (system packages: see .ci/run)
+# make e2e     what needs a browser, a server or long runs, the benchmarks' tests among them (system packages: see .ci/run)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin

@@ -74,7 +74,6 @@ def test_a_run_goes_on_where_it_was_and_gives_the_same_figures(tmp_path: Path) -
 
 
 @pytest.mark.filterwarnings("ignore:The table is too small")
-@pytest.mark.e2e
 def test_flowguard_is_told_the_share(tmp_path: Path) -> None:
     path = write_table(tmp_path / "1_a.npz", normal=200, odd=40)
     found = [

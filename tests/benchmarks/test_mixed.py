@@ -117,7 +117,6 @@ def test_raw_detectors_get_the_table_and_others_numbers_and_a_run_goes_on_where_
 
 
 @pytest.mark.filterwarnings("ignore:The table is too small")
-@pytest.mark.e2e
 def test_flowguard_and_peers_find_what_nobody_could_overlook(tmp_path: Path) -> None:
     folder = write_connections(tmp_path / "nsl_kdd", normal=300)
     chosen = [one for one in methods() if one.name in ("flowguard", "KNN")]

@@ -99,6 +99,7 @@ def drift_artifacts() -> list[str]:
         return [str(one.data) for one in client.read_artifacts() if one.key == "meters-drift"]
 
 
+@pytest.mark.e2e
 def test_an_alarm_is_told_as_an_event_and_an_artifact_and_a_challenger_follows_where_asked_for(
     project: Path, emitted: list[dict[str, Any]]
 ) -> None:
@@ -127,6 +128,7 @@ def test_an_alarm_is_told_as_an_event_and_an_artifact_and_a_challenger_follows_w
     assert registry.resolve("meters", "champion").version == 1, "nothing is promoted by itself"
 
 
+@pytest.mark.e2e
 def test_an_alarm_is_kept_and_not_told_where_nothing_is_asked_for(project: Path, emitted: list[dict[str, Any]]) -> None:
     before = len(drift_artifacts())
     results = score(planted(project, "nothing"))
@@ -137,6 +139,7 @@ def test_an_alarm_is_kept_and_not_told_where_nothing_is_asked_for(project: Path,
     assert [version.version for version in models(project.parents[1] / "runs", "meters")] == [1]
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("module", sorted(path.stem for path in (ROOT / "flows").glob("[!_]*.py")))
 def test_prefect_has_its_defaults_whichever_flow_is_loaded_first(module: str) -> None:
     # A deployed run is a process of its own that loads the flow's module, as `flows.score.score`.
