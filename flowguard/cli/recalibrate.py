@@ -17,7 +17,9 @@ EXAMPLE = "flowguard recalibrate pipelines/flights.yaml --since 2013-05-01 --unt
 def command(
     file: Path = output.PIPELINE,
     version: str = typer.Option("champion", help="An alias or a version number: whose weights to keep."),
-    since: datetime | None = typer.Option(None, formats=["%Y-%m-%d"], help="First day of the records to calibrate on."),
+    since: datetime | None = typer.Option(
+        None, formats=["%Y-%m-%d"], help="First day of the records to calibrate on; without both, the split's period."
+    ),
     until: datetime | None = typer.Option(None, formats=["%Y-%m-%d"], help="First day that no longer counts."),
     as_json: bool = output.JSON,
 ) -> None:

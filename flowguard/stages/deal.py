@@ -37,7 +37,8 @@ PARTS = ("train", "validation", "calibration", "holdout")
 class Dealt:
     """The records dealt out in `folder`; its name, `key`, stands for these records under these settings.
 
-    `known` is the registered version that was trained from just the same, if there is one.
+    `unit` are the columns whose hash dealt them out. `known` is the registered version that was trained from just the
+    same, if there is one.
     """
 
     pipeline: str
@@ -45,6 +46,7 @@ class Dealt:
     key: str
     fingerprint: str
     records: dict[str, int]
+    unit: tuple[str, ...]
     known: Version | None
 
 
@@ -57,7 +59,6 @@ def deal(pipeline: str | Path) -> Dealt:
     workspace = Workspace.open(pipeline)
     spec, source = workspace.resolved(), workspace.source()
     columns = list(columns_of(spec, checked_schema(spec, source)).types)
-    unit = list(spec.unit)
     drafts = workspace.folder / "work"
     drafts.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=".dealing-", dir=drafts))
@@ -67,7 +68,9 @@ def deal(pipeline: str | Path) -> Dealt:
         with ExitStack() as stack, work("reading and dealing out records") as bar:
             writers: dict[str, Any] = {}
             time = time_of(spec)
-            read = list(dict.fromkeys([*columns, *unit, *([time] if time else [])]))
+            read = list(dict.fromkeys([*columns, *spec.unit, *([time] if time else [])]))
+            # Without a unit it is the whole record as it is read here.
+            unit = spec.unit or tuple(read)
             for chunk in source.read(read, since=spec.split.since, until=spec.split.until, exclude=spec.exclude):
                 fingerprint.update(chunk)
                 parts = part_of(chunk, unit=unit, shares=spec.split.shares, salt=spec.split.salt)
@@ -93,7 +96,7 @@ def deal(pipeline: str | Path) -> Dealt:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     known = [version for version in workspace.registry.versions(spec.name) if version.tags.get("training") == key]
-    return Dealt(str(spec.path), folder, key, fingerprint.hexdigest(), records, known[0] if known else None)
+    return Dealt(str(spec.path), folder, key, fingerprint.hexdigest(), records, unit, known[0] if known else None)
 
 
 def stream(folder: Path, part: str) -> Callable[[], Iterator[pa.RecordBatch]]:

@@ -65,6 +65,7 @@ def fit(pipeline: str | Path, dealt: Dealt) -> Fitted:
                 "records": dealt.records,
                 "model": spec.model.model_dump(mode="json"),
                 "split": spec.split.model_dump(mode="json"),
+                "dealt_by": list(dealt.unit),
             },
             on_encoder=note,
             on_epoch=on_epoch,

@@ -26,6 +26,7 @@ from flowguard.stages.register import Registered, register
 from flowguard.stages.score import detector_of
 from flowguard.stages.workspace import Workspace
 from flowguard.tables import Fingerprint, part_of, unit_of
+from flowguard.tables.period import Days
 
 _TRAINED = ("train", "validation")
 
@@ -48,8 +49,9 @@ def recalibrate(
 ) -> Recalibrated:
     """Calibrate a version anew, by the policy that the pipeline file has now, on records it was not trained on.
 
-    Records of `since` to `until` (default: the split's period). Of the period that the version was trained on, those
-    that its split dealt to calibration and hold-out; of any other, all, dealt out to both by hash of whole units.
+    Records of `since` to `until`, or where neither is given of the split's period. Of the period that the version was
+    trained on, those that its split dealt to calibration and hold-out; of any other, all, dealt out to both by hash of
+    whole units.
     Nothing is trained and nothing is overwritten: weights and encoder keep their bytes, and the new version is
     registered as challenger. Raises `CalibrationError` when no such record is there or the policy needs more of them.
     """
@@ -57,8 +59,8 @@ def recalibrate(
     spec = workspace.resolved()
     parent = workspace.registry.resolve(spec.name, version)
     detector = detector_of(workspace, parent)
-    period = (since or spec.split.since, until or spec.split.until)
-    dealing = _Dealing.of(detector, spec.unit, spec.split.model_dump(mode="json"))
+    period = (since, until) if since or until else (spec.split.since, spec.split.until)
+    dealing = _Dealing.of(detector, spec.split.model_dump(mode="json"))
     drafts = workspace.folder / "work"
     drafts.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".recalibrating-", dir=drafts))
@@ -125,7 +127,7 @@ class _Dealing:
     until: dt.date | None
 
     @classmethod
-    def of(cls, detector: Detector, unit: tuple[str, ...], split: Mapping[str, Any]) -> _Dealing:
+    def of(cls, detector: Detector, split: Mapping[str, Any]) -> _Dealing:
         """From the version's own provenance; refused where the pipeline file now deals out otherwise."""
         then = detector.provenance["split"]
         for name in ("unit", "train", "validation", "calibration", "holdout", "salt"):
@@ -136,7 +138,7 @@ class _Dealing:
                 )
         days = [None if then[name] is None else dt.date.fromisoformat(then[name]) for name in ("since", "until")]
         shares = {name: then[name] for name in (*_TRAINED, "calibration", "holdout")}
-        return cls(unit, shares, then["salt"], *days)
+        return cls(tuple(detector.provenance["dealt_by"]), shares, then["salt"], *days)
 
     def parts(self, chunk: pa.RecordBatch, time: str | None) -> np.ndarray:
         """The part of each record, (n,)."""
@@ -148,10 +150,4 @@ class _Dealing:
         fresh = part_of(
             chunk, unit=self.unit, shares={name: share / whole for name, share in late.items()}, salt=self.salt
         )
-        days = chunk.column(time).cast(pa.date32()).to_numpy(zero_copy_only=False)
-        outside = np.zeros(len(found), dtype=bool)
-        if self.since is not None:
-            outside |= days < np.datetime64(self.since)
-        if self.until is not None:
-            outside |= days >= np.datetime64(self.until)
-        return np.where(outside, fresh, found)
+        return np.where(Days(self.since, self.until).mask(chunk.column(time)), found, fresh)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import pyarrow as pa
@@ -69,7 +70,7 @@ def test_later_days_all_calibrate_and_of_the_days_trained_on_only_those_held_out
         file.unlink()
     for day in range(1, 57):
         table = meters(60, day)
-        when = pa.array([__import__("datetime").date.fromordinal(739616 + day)] * 60)
+        when = pa.array([dt.date.fromordinal(739616 + day)] * 60)
         pq.write_table(table.append_column("day", when), folder / f"{day:02d}.parquet")
     trained = train(path)
     assert trained.calibrated is not None
@@ -80,8 +81,6 @@ def test_later_days_all_calibrate_and_of_the_days_trained_on_only_those_held_out
     assert inside.calibrated.size + inside.calibrated.holdout.records <= (  # type: ignore[union-attr]
         trained.dealt.records["calibration"] + trained.dealt.records["holdout"]
     )
-    import datetime as dt
-
     late = recalibrate(path, since=dt.date(2026, 1, 31), until=dt.date(2026, 3, 1))
     assert late.calibrated.dates is not None
     assert "2026-01-31" <= late.calibrated.dates[0] < late.calibrated.dates[1] <= "2026-02-25"
@@ -101,12 +100,35 @@ def test_days_that_are_redacted_are_not_told(tmp_path: Path) -> None:
     text = DAYS.replace("batch: day", "batch: file").replace("key: [id]", "key: [id]\n  redact: [day]")
     path = write_project(tmp_path / "project", text.replace("until: 2026-01-31, unit: [day], ", ""))
     for number, file in enumerate(sorted((path.parents[1] / "data").glob("*.parquet"))):
-        when = pa.array([__import__("datetime").date(2026, 1, 1 + number)] * 1000)
+        when = pa.array([dt.date(2026, 1, 1 + number)] * 1000)
         pq.write_table(meters(1000, number).append_column("day", when), file)
     trained = train(path)
     assert trained.calibrated is not None
     assert trained.calibrated.dates is None
     assert "2026-01-0" not in str(trained.registered.version)
+
+
+@pytest.mark.parametrize("batch", ["day\n", "file\n  redact: [when]\n"], ids=["days", "files, redacted"])
+def test_records_without_a_key_and_with_hours_are_dealt_out_as_they_were(tmp_path: Path, batch: str) -> None:
+    """Without a unit it is the hash of the whole record; a day begins at midnight whatever the hour."""
+    text = PIPELINE.replace("batch: file\n  key: [id]\n", f"time: when\n  batch: {batch}")
+    path = write_project(tmp_path / "project", text.replace("split: {", "split: {until: 2026-01-04, "))
+    for number in range(3):
+        table = meters(1000, number)
+        start = dt.datetime(2026, 1, 1, 0, 30)
+        when = pa.array([start + dt.timedelta(minutes=7 * i) for i in range(1000)], pa.timestamp("us"))
+        pq.write_table(table.append_column("when", when), path.parents[1] / "data" / f"part{number}.parquet")
+    train(path)
+    recalibrate(path)
+    workspace = Workspace.open(path)
+    first, second = (detector_of(workspace, workspace.registry.resolve("meters", n)) for n in (1, 2))
+    assert first.calibration is not None
+    assert second.calibration is not None
+    assert first.calibration.scores.tobytes() == second.calibration.scores.tobytes(), "the same records"
+    later = recalibrate(path, since=dt.date(2026, 1, 4))
+    read = sum(chunk.num_rows for chunk in workspace.source().read(["id"], since=dt.date(2026, 1, 4)))
+    held = detector_of(workspace, later.registered.version).provenance["records"]
+    assert held["calibration"] + held["holdout"] == read > 300, "every record of later days"
 
 
 def test_another_split_or_no_record_left_is_refused_with_the_remedy(project: Path) -> None:
