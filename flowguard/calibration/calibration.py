@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,23 +12,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from flowguard.calibration import conformal
-from flowguard.calibration.cells import ALL, Cells
+from flowguard.calibration.cells import Cells
 from flowguard.calibration.coverage import RateCheck, check_rate
 from flowguard.calibration.extrapolate import Tail
+from flowguard.calibration.halves import reference_half
 from flowguard.calibration.p_values import PValues
 from flowguard.calibration.parts import Parts
 from flowguard.calibration.policy import Decision, FalseAlarmRate, History, Policy, read_policy
 from flowguard.calibration.scores import SCORES, Score, ScoreName, by_name
-from flowguard.errors import BundleError, CalibrationError
+from flowguard.calibration.support import check_support, tails_of
+from flowguard.errors import BundleError
 
 Array = NDArray[np.float64]
 
 VERSION = 4
 _CHECKED = 0.05
 _SCORER = "scorer."  # in front of the names of the score's own arrays
-
-FEWEST_UNITS = 8
-"""Units below which halves of whole units would be too uneven, and rows are split instead."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +88,7 @@ class Calibration:
         """
         keys = np.asarray(units).astype(str)
         cells = cells or Cells()
-        places = _places(cells, cell, len(parts))
+        places = cells.places(cell, len(parts))
         if len(keys) != len(parts):
             raise ValueError(f"{len(parts)} records but {len(keys)} units")
         distinct, counts = np.unique(parts.pattern, return_counts=True)
@@ -103,7 +101,7 @@ class Calibration:
             conformal_rows = reference_half(keys)
         places = places[conformal_rows]
         sizes = np.bincount(places, minlength=len(cells.names))
-        _check(policy, cells, sizes, len(parts), chosen)
+        check_support(policy, cells, sizes, len(parts), chosen)
         scorer = chosen.fit(parts.take(~conformal_rows))
         reference = parts.take(conformal_rows)
         scores = scorer.score(reference)
@@ -115,7 +113,7 @@ class Calibration:
         _, unit_numbers = np.unique(keys, return_inverse=True)
         numbers = unit_numbers[conformal_rows].astype(np.int64)
         order = np.lexsort((numbers, scores, places))
-        tails = _tails(cells, [scores[places == place] for place in range(len(sizes))]) if policy.extrapolates else ()
+        tails = tails_of(cells, [scores[places == place] for place in range(len(sizes))]) if policy.extrapolates else ()
         return cls(
             scorer=scorer,
             policy=policy,
@@ -209,7 +207,7 @@ class Calibration:
     def p_values(self, score: ArrayLike, cell: NDArray[np.str_] | None = None) -> PValues:
         """`p_value`, labelled: ranks, or with a tail below them, and then which of them it gave."""
         score = np.asarray(score, dtype=np.float64)
-        found, places = np.ones(len(score)), _places(self.cells, cell, len(score))
+        found, places = np.ones(len(score)), self.cells.places(cell, len(score))
         beyond = np.zeros(len(score), dtype=bool)
         for place, reference in enumerate(self.references.values()):
             mine = places == place
@@ -222,7 +220,7 @@ class Calibration:
 
     def reference_sizes(self, cell: NDArray[np.str_] | None, n: int) -> NDArray[np.int64]:
         """How many records each of n records is ranked among, (n,)."""
-        return np.array(self.sizes, dtype=np.int64)[_places(self.cells, cell, n)]
+        return np.array(self.sizes, dtype=np.int64)[self.cells.places(cell, n)]
 
     def decide(
         self,
@@ -309,71 +307,6 @@ class Calibration:
         )
 
 
-def reference_half(units: NDArray[np.str_]) -> NDArray[np.bool_]:
-    """Which held-out records (n,) give conformal p-values; the others give the tail ranks.
-
-    Whole units in the order of their hash, each to the half that has fewer records so far. With fewer than 8
-    units single records are split, by their place in the table and a fixed seed. Neither rule looks at a value:
-    a split that did, even at random, would leave a half of fixed ranks, and its p-values would not be valid.
-    """
-    names, places, sizes = np.unique(units, return_inverse=True, return_counts=True)
-    if len(names) < FEWEST_UNITS:
-        half = np.zeros(len(units), dtype=bool)
-        half[np.random.default_rng(len(units)).permutation(len(units))[: (len(units) + 1) // 2]] = True
-        return half
-    digests = [hashlib.blake2b(name.encode(), digest_size=16).digest() for name in names.tolist()]
-    chosen = np.zeros(len(names), dtype=bool)
-    held = [0, 0]
-    for unit in sorted(range(len(names)), key=digests.__getitem__):
-        conformal_side = held[1] <= held[0]
-        chosen[unit] = conformal_side
-        held[conformal_side] += int(sizes[unit])
-    return chosen[places]
-
-
 def _beyond(scores: Array, parts: Parts, top: float) -> Array:
     """The scores of records each of which has a pattern of its own, given the highest of those that share theirs."""
     return np.maximum(scores, np.maximum(np.nextafter(top, np.inf), top - parts.log_mass))
-
-
-def _places(cells: Cells, cell: NDArray[np.str_] | None, n: int) -> NDArray[np.intp]:
-    """The place of each record's cell among `cells.names`, (n,)."""
-    names = np.array(cells.names)
-    if cell is None:
-        if len(names) > 1:
-            raise ValueError(f"there are {len(names)} cells, and the records' own were not given")
-        return np.zeros(n, dtype=np.intp)
-    if len(cell) != n:
-        raise ValueError(f"{n} records but {len(cell)} cells")
-    places = np.clip(np.searchsorted(names, cell), 0, len(names) - 1)
-    if n and not (names[places] == cell).all():
-        raise ValueError(f"there is no cell {str(cell[names[places] != cell][0])!r}")
-    return places
-
-
-def _tails(cells: Cells, references: Sequence[Array]) -> tuple[Tail, ...]:
-    """The tail of each cell's scores; `CalibrationError` names the cell where there is none to fit."""
-    found = []
-    for name, reference in zip(cells.names, references, strict=True):
-        try:
-            found.append(Tail.fit(reference))
-        except CalibrationError as error:
-            raise CalibrationError(f"extrapolate: {error}{_of_cell(name)}") from None
-    return tuple(found)
-
-
-def _of_cell(name: str) -> str:
-    return "" if name == ALL else f" in the cell {name!r}"
-
-
-def _check(policy: Policy, cells: Cells, sizes: NDArray[np.int64], rows: int, score: type[Score]) -> None:
-    """Raise `CalibrationError` where a cell is too small for the policy."""
-    for name, size in zip(cells.names, sizes.tolist(), strict=True):
-        try:
-            policy.check(size)
-        except CalibrationError as error:
-            half = (
-                f" (of {rows:,} records held out, one half is what the score `{score.name}` ranks among, and the other "
-                "half is the reference)"
-            )
-            raise CalibrationError(f"{error}{_of_cell(name)}{half if score.ranks else ''}") from None

@@ -66,6 +66,23 @@ class Cells:
         found = np.array([self._cell(one) for one in distinct] or [ALL])
         return found[places]
 
+    def places(self, cell: Text | None, n: int) -> NDArray[np.intp]:
+        """The place of each record's cell among `names`, (n,); `cell` may be None where there is one.
+
+        Errors: ValueError for cells that are needed and not given, of another length, or unknown.
+        """
+        names = np.array(self.names)
+        if cell is None:
+            if len(names) > 1:
+                raise ValueError(f"there are {len(names)} cells, and the records' own were not given")
+            return np.zeros(n, dtype=np.intp)
+        if len(cell) != n:
+            raise ValueError(f"{n} records but {len(cell)} cells")
+        found = np.clip(np.searchsorted(names, cell), 0, len(names) - 1)
+        if n and not (names[found] == cell).all():
+            raise ValueError(f"there is no cell {str(cell[names[found] != cell][0])!r}")
+        return found
+
     def _cell(self, values: Sequence[str]) -> str:
         here: Any = self.tree
         for value in values:

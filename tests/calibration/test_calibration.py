@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from flowguard.calibration import Calibration, FalseAlarmRate, Parts
-from flowguard.calibration.calibration import reference_half
+from flowguard.calibration.halves import reference_half
 from flowguard.errors import BundleError, CalibrationError
 
 Records = tuple[Parts, np.ndarray]

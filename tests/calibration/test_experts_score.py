@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowguard.calibration import SCORES, Calibration, FalseAlarmRate, Parts
-from flowguard.calibration.calibration import reference_half
+from flowguard.calibration.halves import reference_half
 from flowguard.errors import CalibrationError
 from tests.calibration.many_columns import changed, parts_of, records
 

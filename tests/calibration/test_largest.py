@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from flowguard.calibration import Calibration, FalseAlarmRate, Parts
-from flowguard.calibration.calibration import reference_half
+from flowguard.calibration.halves import reference_half
 from flowguard.errors import CalibrationError
 
 Records = tuple[Parts, np.ndarray]

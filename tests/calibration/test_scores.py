@@ -110,7 +110,7 @@ def test_p_values_are_valid_for_exchangeable_records(name: str, days: int) -> No
 @each_score
 def test_it_is_fitted_on_the_reference_half_alone(name: str) -> None:
     """The records that give p-values may be anything: the fit does not see them."""
-    from flowguard.calibration.calibration import reference_half
+    from flowguard.calibration.halves import reference_half
 
     parts, units = records(2000, 0)
     half = reference_half(units.astype(str))

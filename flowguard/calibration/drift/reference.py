@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flowguard.calibration.calibration import FEWEST_UNITS, reference_half
 from flowguard.calibration.drift.channel import Channel, Measure, Part
 from flowguard.calibration.drift.columns import Column, column_from_json
 from flowguard.calibration.drift.explained import Explained
@@ -19,6 +18,7 @@ from flowguard.calibration.drift.levels import Levels
 from flowguard.calibration.drift.number import Number
 from flowguard.calibration.drift.records import FARTHEST, Array, Records, is_number
 from flowguard.calibration.drift.summary import BatchSummary, known
+from flowguard.calibration.halves import FEWEST_UNITS, reference_half
 from flowguard.errors import BundleError
 
 VERSION = 1

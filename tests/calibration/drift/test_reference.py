@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from flowguard.calibration.calibration import reference_half
 from flowguard.calibration.drift import BatchSummary, Records, Reference, seal
+from flowguard.calibration.halves import reference_half
 from flowguard.errors import BundleError
 
 ROUTES = np.array(["north", "south", "east"], dtype=object)
