@@ -120,6 +120,15 @@ class Pipeline(Section):
         return self.source.key if self.split.unit is None else self.split.unit
 
     @property
+    def unit_noun(self) -> str:
+        """What one unit of the split is called: record, day or unit."""
+        unit = set(self.unit)
+        if not unit or unit == set(self.source.key):
+            return "record"
+        days = {self.source.time, "date", "day"}
+        return "day" if unit & days and unit <= days | {"year", "month"} else "unit"
+
+    @property
     def exclude(self) -> tuple[tuple[Any, Any], ...]:
         """The known-bad periods as (from, until) days."""
         return tuple((period.from_, period.until) for period in self.source.exclude)

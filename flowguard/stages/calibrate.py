@@ -116,7 +116,7 @@ def seal(
 
 def by_day(spec: Pipeline) -> bool:
     """Whether batches are days and so are the units of the split."""
-    return spec.source.batch == "day" and set(spec.unit) <= {spec.source.time, "date", "year", "month", "day"}
+    return spec.source.batch == "day" and spec.unit_noun == "day"
 
 
 def _counted(batches: Iterator[pa.RecordBatch], advance: Callable[[float], None]) -> Iterator[pa.RecordBatch]:

@@ -32,13 +32,13 @@ from flowguard.reports import (
     run_picture,
     score_histogram,
 )
-from flowguard.spec import Pipeline
 from flowguard.stages.drift import drift_report
 from flowguard.stages.flagged import Flagged, of_batch, strangeness
 from flowguard.stages.manifest import Manifest, latest
 from flowguard.stages.observe import day_of, newest
 from flowguard.stages.pages import DRIFT, RUN, batch_page, pages_of
 from flowguard.stages.progress import work
+from flowguard.stages.rates import asked_share, holdout_line, rate_line
 from flowguard.stages.score import detector_of
 from flowguard.stages.workspace import Workspace
 from flowguard.tables import RecordIds, Source, atomic_path, atomic_text
@@ -198,25 +198,25 @@ def _run_report(
     calibration = newest.calibration
     assert calibration is not None
     holdout = newest.provenance.get("holdout")
-    overall = _line("All scored batches", manifests, calibration)
+    overall = rate_line("All scored batches", manifests, calibration)
     months = defaultdict(list)
     for manifest in manifests:
         months[manifest.batch[:7]].append(manifest)
     by_day = workspace.pipeline.source.batch == "day"
-    groups = [_line(month, part, calibration) for month, part in sorted(months.items())] if by_day else []
+    groups = [rate_line(month, part, calibration) for month, part in sorted(months.items())] if by_day else []
     if len(calibration.sizes) > 1:
-        groups += [_line(cell, manifests, calibration, cell=cell) for cell in calibration.cells.names]
+        groups += [rate_line(cell, manifests, calibration, cell=cell) for cell in calibration.cells.names]
     notices = [] if newest.explains else [without_reasons(newest.density.config["family"])]
     split = workspace.pipeline.split
     beyond = [line for line in (overall, *groups) if line.errors_away > 2 and line.observed > line.asked]
     if beyond:
         which = "these batches" if overall in beyond else " and ".join(line.name for line in beyond)
-        fitted = f"{split.since or 'the beginning'} to {split.until or 'the end'}"
+        days = calibration.dates or (split.since or "the beginning", split.until or "the end")
         notices.append(
-            f"The threshold was calibrated on records from {fitted}. More than asked were flagged in {which}, "
-            "most on the days that stand out above: another season or new conditions make ordinary records look "
-            "strange. The asked rate is guaranteed only for records like those of the calibration; train on records "
-            "like these to restore it."
+            f"The threshold was calibrated on records of {days[0]} to {days[1]}. More than asked were flagged in "
+            f"{which}, most on the days that stand out above: another season or new conditions make ordinary records "
+            "look strange. The asked rate is guaranteed only for records like those of the calibration: `flowguard "
+            "recalibrate` on records like these restores it, and a training on them also learns them."
         )
     if len(detectors) > 1:
         notices.append(
@@ -229,58 +229,17 @@ def _run_report(
         period=f"{manifests[0].batch} to {manifests[-1].batch}",
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         policy=calibration.policy.words,
-        asked_rate=_asked(calibration),
+        asked_rate=asked_share(calibration),
         threshold=calibration.threshold,
         batches=[_summary(manifest) for manifest in manifests],
         overall=overall,
         unit="day" if by_day else "batch",
-        holdout=None if holdout is None else _holdout_line(holdout, _unit(workspace.pipeline)),
+        holdout=None if holdout is None else holdout_line(holdout, calibration, workspace.pipeline.unit_noun),
         groups=groups,
         strangest=[_shown(record, {}) for record in strangest],
         notices=notices,
         redact=newest.redact,
         digest=newest.digest,
-    )
-
-
-def _asked(calibration: Calibration) -> float:
-    """The share of ordinary records that may be flagged; NaN where the policy promises something else."""
-    return float(calibration.policy.to_dict().get("false_alarm_rate", math.nan))
-
-
-def _line(name: str, manifests: Sequence[Manifest], calibration: Calibration, *, cell: str | None = None) -> RateLine:
-    """Asked against observed; the standard error is clustered by batch and holds the calibration's own error."""
-    counts = [(m.scored, m.flagged) if cell is None else tuple(m.cells.get(cell, (0, 0))) for m in manifests]
-    scored, flagged = (sum(column) for column in zip(*counts, strict=True)) if counts else (0, 0)
-    asked = _asked(calibration)
-    if not scored or math.isnan(asked):
-        return RateLine(name, scored, flagged, asked, flagged / scored if scored else math.nan, math.nan)
-    flags = np.concatenate([np.arange(all_of) < few for all_of, few in counts])
-    units = np.repeat(np.arange(len(counts)), [all_of for all_of, _ in counts]).astype(str)
-    check = calibration.check_rate(flags, units, cell=cell)
-    batches = sum(all_of > 0 for all_of, _ in counts)
-    return RateLine(name, scored, flagged, check.asked, check.observed, check.standard_error, batches)
-
-
-def _unit(pipeline: Pipeline) -> str:
-    """What one unit of the split is called."""
-    unit, source = set(pipeline.unit), pipeline.source
-    if not unit or unit == set(source.key):
-        return "record"
-    return "day" if unit <= {source.time, "date", "year", "month", "day"} else "unit"
-
-
-def _holdout_line(facts: Mapping[str, float], unit: str) -> RateLine:
-    flagged = round(facts["observed"] * facts["records"])
-    return RateLine(
-        "Hold-out",
-        int(facts["records"]),
-        flagged,
-        facts["asked"],
-        facts["observed"],
-        facts["standard_error"],
-        int(facts["units"]),
-        unit,
     )
 
 

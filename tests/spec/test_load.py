@@ -344,3 +344,23 @@ def test_a_feature_has_a_unit_whatever_its_kind(tmp_path: Path) -> None:
     features = load_pipeline(path).columns.features
     assert [entry.unit for entry in features.values()] == ["EUR", "", "", ""]
     assert all("unit" not in features[name].model_dump() for name in "cd")
+
+
+@pytest.mark.parametrize(
+    ("unit", "noun"),
+    [
+        ("", "record"),
+        ("split: {unit: [shop, order]}", "record"),
+        ("split: {unit: [date]}", "day"),
+        ("split: {unit: [year, month, day]}", "day"),
+        ("split: {unit: [year, month]}", "unit"),
+        ("split: {unit: [shop, date]}", "unit"),
+    ],
+)
+def test_a_unit_is_called_a_day_only_where_it_is_one(tmp_path: Path, unit: str, noun: str) -> None:
+    text = WHOLE.replace("split: {since: null, until: 2013-05-01, unit: [shop]}\n", f"{unit}\n")
+    assert load_pipeline(written(tmp_path, text)).unit_noun == noun
+
+
+def test_without_key_and_unit_the_unit_is_the_record(tmp_path: Path) -> None:
+    assert load_pipeline(written(tmp_path, SMALL)).unit_noun == "record"

@@ -126,6 +126,7 @@ def test_a_false_discovery_rate_is_decided_on_the_whole_batch(tmp_path: Path) ->
     assert all(record.reasons[0].column == "power" for record in reasons.records[:20])
     page = report(path).run.read_text(encoding="utf-8")
     assert "false discovery rate 20 % per batch" in page
+    assert "Hold-out, p-values up to 0.05" in page, "of the flagged share nothing was asked"
 
 
 def test_a_budget_flags_so_many_of_each_batch_and_no_more(tmp_path: Path) -> None:
@@ -138,6 +139,7 @@ def test_a_budget_flags_so_many_of_each_batch_and_no_more(tmp_path: Path) -> Non
         assert "No error rate is promised" in result.manifest.guarantee
 
 
+@pytest.mark.e2e
 def test_a_pooled_rate_is_spent_once_a_batch_and_survives_a_kill(tmp_path: Path) -> None:
     path = trained(tmp_path, "{fdr: 0.2, pooled: true}")
     first = score(path, batch="odd")[0].manifest
@@ -176,6 +178,7 @@ def test_what_a_calibration_cannot_reach_is_said_in_the_batch(tmp_path: Path) ->
 # -- beyond the ranks --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.e2e
 def test_a_level_below_the_ranks_rests_on_a_tail_that_is_told_and_marked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
