@@ -231,7 +231,10 @@ def _decided(
     )
     history = History(reserved.t, reserved.discoveries_before)
     decision = undecided.decide(history)
-    return replace(decision, flag=undecided.p_values <= reserved.level, level=reserved.level), history
+    flag = undecided.p_values <= reserved.level
+    # What hindered flags is no news where there are some.
+    note = None if flag.any() else decision.note
+    return replace(decision, flag=flag, level=reserved.level, note=note), history
 
 
 @lru_cache(maxsize=4)
