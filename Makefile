@@ -19,8 +19,9 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Setting up .venv with $(PYTHON) (a few minutes the first time, nothing afterwards) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@# torch by its exact pin and first, so that no resolver picks another build of it.
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	@# What is imported compiles itself; compiling all of it takes a minute.
+	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
+	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
 	@touch $(READY)
 	@echo "Ready: $$($(BIN)/flowguard --version)"
 

@@ -20,6 +20,8 @@ from flowguard.stages.train import train
 from flowguard.stages.workspace import store_in
 from tests.conftest import PIPELINE, meters, write_project
 
+pytestmark = pytest.mark.e2e  # trainings of whole pipelines
+
 FIRST = date(2026, 1, 1)
 DAYS = PIPELINE.replace("batch: file", "batch: day\n  time: day").replace(
     "split: {train: 0.5, validation: 0.1, calibration: 0.3, holdout: 0.1}",

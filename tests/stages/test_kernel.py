@@ -20,6 +20,8 @@ from flowguard.stages.train import train
 from flowguard.stages.workspace import Workspace
 from tests.conftest import PIPELINE, meters, write_project
 
+pytestmark = pytest.mark.e2e  # trainings of whole pipelines
+
 KERNEL = PIPELINE.replace("model: {layers", "model: {kernel: 200, layers")
 
 

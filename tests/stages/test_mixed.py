@@ -20,6 +20,8 @@ from flowguard.stages.report import report
 from flowguard.stages.score import score
 from flowguard.stages.train import train
 
+pytestmark = pytest.mark.e2e  # trainings of whole pipelines
+
 SECRET = "holder-Xq7-"
 LONG = "a very long level that nobody has ever seen " * 4
 PIPELINE = """\

@@ -70,6 +70,7 @@ def test_readers_of_the_folder_see_batch_and_version_as_columns(project: Path) -
     assert set(table["version"].to_pylist()) == {1}
 
 
+@pytest.mark.e2e
 def test_a_kill_in_the_middle_leaves_nothing_that_counts(project: Path) -> None:
     """As a power cut does it: after some of the records are written, before the files have their names."""
     code = (

@@ -57,6 +57,7 @@ def test_training_twice_gives_the_version_that_is_there(project: Path) -> None:
     assert [version.version for version in models(project.parents[1] / "runs", "meters")] == [1]
 
 
+@pytest.mark.e2e
 def test_the_same_training_seals_to_the_same_bytes_even_after_a_kill(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +233,7 @@ def test_a_batch_whose_column_changed_its_type_is_refused_whole(project: Path) -
     )
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(
     "change",
     [
