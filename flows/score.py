@@ -17,8 +17,9 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.events import emit_event
 
 from flowguard.calibration.drift import DriftRecord
+from flowguard.errors import CalibrationError
 from flowguard.spec import load_pipeline
-from flowguard.stages.progress import work
+from flowguard.stages.progress import say, work
 from flowguard.stages.recalibrate import recalibrate
 from flowguard.stages.score import ScoredBatch, plan_scoring, score_batch
 
@@ -58,7 +59,8 @@ def score(
 
 def _tell_drift(pipeline: str, name: str, version: int, changed: Sequence[DriftRecord]) -> None:
     """What follows an alarm, as the pipeline file says: an event for each and an artifact; then a challenger."""
-    then = load_pipeline(Path(pipeline)).drift.then
+    spec = load_pipeline(Path(pipeline))
+    then = spec.drift.then
     if then == "nothing":
         return
     for record in changed:
@@ -74,15 +76,30 @@ def _tell_drift(pipeline: str, name: str, version: int, changed: Sequence[DriftR
             },
         )
     lines = [f"- **{record.batch}**: {record.drift.sentence}" for record in changed if record.drift is not None]
+    followed = _follow(pipeline, name, version, then, since=spec.split.until)
+    if followed:
+        say(followed)
     create_markdown_artifact(
         key=f"{artifact_key(name)}-drift",
-        markdown="\n".join([f"# Drift in {name}, version {version}", *lines]),
+        markdown="\n".join([f"# Drift in {name}, version {version}", *lines, "", followed]),
         description=f"{len(lines)} alarms; then: {then}",
     )
+
+
+def _follow(pipeline: str, name: str, version: int, then: str, *, since: date | None) -> str:
+    """The challenger that an alarm brings about, and what came of it in a sentence; "" where none was asked for."""
     if then == "recalibrate":
-        task(recalibrate, name="recalibrate", **RETRY)(pipeline, version=version)
+        try:
+            made = task(recalibrate, name="recalibrate", **RETRY)(pipeline, version=version, since=since)
+        except CalibrationError as error:
+            return f"{name} was not recalibrated: {error}"
+        registered = made.registered
     elif then == "train":
-        train(pipeline)
+        registered = train(pipeline).registered
+    else:
+        return ""
+    known = "is there already: there are no other records to make one from" if registered.known else "was made"
+    return f"{registered.version} {known}."
 
 
 def _figures(result: ScoredBatch) -> dict[str, object]:

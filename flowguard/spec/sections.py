@@ -202,7 +202,8 @@ class DriftSection(Section):
     """The chance of any alarm, ever, while batches stay as they were, however often one looks."""
     then: Literal["nothing", "notify", "recalibrate", "train"] = "notify"
     """What an alarm brings about in scheduled runs beside its row in the store: nothing; notify, a Prefect event and
-    an artifact; recalibrate or train, these and a challenger, made from the split's period."""
+    an artifact; recalibrate, these and a challenger of the same weights, calibrated on the days from `split.until` on
+    (without it, on the split's period); train, these and a challenger trained on the split's period."""
 
 
 class OutputSection(Section):

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from flows.score import score
 from flows.serve import deployments, offer
 from flows.train import train
 from tests.conftest import meters, write_project
+from tests.stages.test_drift import DAYS, a_day
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -126,6 +128,32 @@ def test_an_alarm_is_told_as_an_event_and_an_artifact_and_a_challenger_follows_w
     challenger = registry.resolve("meters", "challenger")
     assert challenger.version == 2
     assert registry.resolve("meters", "champion").version == 1, "nothing is promoted by itself"
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("rate", ["0.01", "0.0005"], ids=["enough", "too few records"])
+def test_a_challenger_is_calibrated_on_the_days_after_the_split_where_they_suffice(
+    tmp_path: Path, rate: str, emitted: list[dict[str, Any]]
+) -> None:
+    text = DAYS.replace("false_alarm_rate: 0.01", f"false_alarm_rate: {rate}") + "drift: {then: recalibrate}\n"
+    path = write_project(tmp_path / "project", text)
+    folder = path.parents[1] / "data"
+    for file in folder.glob("*.parquet"):
+        file.unlink()
+    for number in range(125):
+        pq.write_table(a_day(number, gaps=number >= 100), folder / f"{number:03d}.parquet")
+    train(str(path))
+    score(str(path), since=date(2026, 4, 1))
+    assert emitted
+    told = drift_artifacts()[-1]
+    versions = models(path.parents[1] / "runs", "meters")
+    if rate == "0.01":
+        assert [one.version for one in versions] == [2, 1]
+        assert versions[0].tags["calibrated_from"] >= "2026-04-01"
+        assert "meters version 2 (challenger) was made" in told
+    else:
+        assert [one.version for one in versions] == [1]
+        assert "was not recalibrated: false_alarm_rate 0.0005 needs 1,999 calibration records" in told
 
 
 @pytest.mark.e2e
