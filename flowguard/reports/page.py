@@ -68,7 +68,8 @@ class ScoreHistogram:
 class BatchReport:
     """One scored batch. `read == scored + quarantined`; rates are shares of scored records.
 
-    `policy` is the rule in words; `asked_rate` and `threshold` are NaN where it promises no share of records.
+    `cells` is how many groups have a threshold of their own, of which `threshold` is the lowest. `policy` is the rule
+    in words; `asked_rate` and `threshold` are NaN where it promises no share of records.
     `calibrated` says of which days the calibration records are, "" where they have none.
     """
 
@@ -90,6 +91,7 @@ class BatchReport:
     notices: Sequence[str] = ()
     redact: Sequence[str] = ()
     calibrated: str = ""
+    cells: int = 1
     run_href: str = ""
     previous: tuple[str, str] | None = None  # (name, relative href)
     following: tuple[str, str] | None = None

@@ -88,7 +88,8 @@ def recalibrate(
         if not len(held["calibration"]):
             raise CalibrationError(
                 f"No record from {period[0] or 'the beginning'} to {period[1] or 'the end'} is left to calibrate "
-                f"{parent} on: it was trained on all that are there. Give a later period with --since and --until."
+                f"{parent} on: there is none, or it was trained on all of them. Give another period with --since and "
+                "--until."
             )
         trained = workspace.source().read(read, since=dealing.since, until=dealing.until, exclude=spec.exclude)
         training = (chunk.filter(pa.array(dealing.parts(chunk, spec.source.time) == "train")) for chunk in trained)

@@ -14,10 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flowguard.calibration import Calibration
 from flowguard.detector import Detector
 from flowguard.errors import InputError, SchemaError, SourceError
-from flowguard.explain.words import without_reasons
 from flowguard.reports import (
     BatchReport,
     BatchSummary,
@@ -35,7 +33,8 @@ from flowguard.reports import (
 from flowguard.stages.drift import drift_report
 from flowguard.stages.flagged import Flagged, of_batch, strangeness
 from flowguard.stages.manifest import Manifest, latest
-from flowguard.stages.observe import day_of, newest
+from flowguard.stages.notices import batch_notices, calibrated_on, run_notices
+from flowguard.stages.observe import newest
 from flowguard.stages.pages import DRIFT, RUN, batch_page, pages_of
 from flowguard.stages.progress import work
 from flowguard.stages.rates import asked_share, holdout_line, rate_line
@@ -159,33 +158,14 @@ def _batch_report(
         histogram=score_histogram(scores, calibration.scores, threshold=calibration.threshold),
         quarantine=manifest.quarantined,
         records=[_shown(record, values, here=True) for record, values in zip(records, whole, strict=True)],
-        notices=_notices(manifest, detector),
+        notices=batch_notices(manifest, detector),
         redact=detector.redact,
-        calibrated=_calibrated_on(calibration, manifest.batch),
+        calibrated=calibrated_on(calibration, manifest.batch),
+        cells=len(calibration.sizes),
         run_href=RUN,
         previous=before,
         following=after,
     )
-
-
-def _calibrated_on(calibration: Calibration, batch: str) -> str:
-    """Which days the calibration records are of, and how long before the batch the last of them was."""
-    if calibration.dates is None:
-        return ""
-    first, last = calibration.dates
-    words = f"calibrated on records of {first} to {last}"
-    day, end = day_of(batch), day_of(last)
-    if day is None or end is None or day <= end:
-        return words
-    gap = round(day - end)
-    return f"{words}, {gap:,} {'day' if gap == 1 else 'days'} before this batch"
-
-
-def _notices(manifest: Manifest, detector: Detector) -> tuple[str, ...]:
-    without = () if detector.explains else (without_reasons(detector.density.config["family"]),)
-    # Where a tail is extrapolated, what the flags rest on belongs beside them.
-    told = (manifest.guarantee, manifest.note) if manifest.rule.extrapolates else ()
-    return (*(sentence for sentence in told if sentence), *without)
 
 
 def _run_report(
@@ -206,23 +186,6 @@ def _run_report(
     groups = [rate_line(month, part, calibration) for month, part in sorted(months.items())] if by_day else []
     if len(calibration.sizes) > 1:
         groups += [rate_line(cell, manifests, calibration, cell=cell) for cell in calibration.cells.names]
-    notices = [] if newest.explains else [without_reasons(newest.density.config["family"])]
-    split = workspace.pipeline.split
-    beyond = [line for line in (overall, *groups) if line.errors_away > 2 and line.observed > line.asked]
-    if beyond:
-        which = "these batches" if overall in beyond else " and ".join(line.name for line in beyond)
-        days = calibration.dates or (split.since or "the beginning", split.until or "the end")
-        notices.append(
-            f"The threshold was calibrated on records of {days[0]} to {days[1]}. More than asked were flagged in "
-            f"{which}, most on the days that stand out above: another season or new conditions make ordinary records "
-            "look strange. The asked rate is guaranteed only for records like those of the calibration: `flowguard "
-            "recalibrate` on records like these restores it, and a training on them also learns them."
-        )
-    if len(detectors) > 1:
-        notices.append(
-            f"These batches were scored by {len(detectors)} versions; the threshold shown is that of version "
-            f"{max(detectors)}."
-        )
     return RunReport(
         pipeline=workspace.pipeline.name,
         versions=[str(version) for version in sorted(detectors)],
@@ -237,7 +200,7 @@ def _run_report(
         holdout=None if holdout is None else holdout_line(holdout, calibration, workspace.pipeline.unit_noun),
         groups=groups,
         strangest=[_shown(record, {}) for record in strangest],
-        notices=notices,
+        notices=run_notices(workspace.pipeline.split, detectors, [overall, *groups]),
         redact=newest.redact,
         digest=newest.digest,
     )

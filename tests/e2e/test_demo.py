@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -105,7 +106,9 @@ def test_the_demo_is_safe_to_repeat(demo: Demo, tmp_path: Path) -> None:
     before, scored = files(), manifests(demo)
     again = run_demo(demo.folder, tmp_path / "again.txt")
     assert again.code == 0, again.printed[-4000:]
-    assert "training on" not in again.printed
+    trained = re.compile(r"training on [\d,]+ records")
+    assert trained.search(demo.first.printed)
+    assert not trained.search(again.printed)
     assert "nothing done" in again.printed
     assert files() == before
     assert manifests(demo) == scored
