@@ -21,9 +21,13 @@ class Scorer(PythonModel):
         self.detector = load(context.artifacts["bundle"])
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """One row per record, in the same order: see `flowguard.registry.signature.OUTPUTS`."""
+        """One row per record, in the same order: see `flowguard.registry.signature.OUTPUTS`.
+
+        With `params={"reasons": 3}` every flagged record comes with the three strongest reasons.
+        """
         from flowguard.registry.arrival import as_declared
         from flowguard.registry.signature import OUTPUTS
+        from flowguard.registry.told import with_reasons
 
         detector = self.detector
         records = as_declared(
@@ -32,10 +36,11 @@ class Scorer(PythonModel):
             key=detector.key,
             redact=detector.redact,
         )
-        scores = detector.score_frame(records)[list(OUTPUTS)]
+        scores = detector.score_frame(records)
+        scores = scores[[name for name in OUTPUTS if name in scores]]
         # None, not NaN: MLflow writes NaN into its JSON as it is, and then the answer is no JSON.
         scores["refused"] = scores["refused"].astype(object).where(scores["refused"].notna(), None)
-        return scores
+        return with_reasons(detector, records, scores, (params or {}).get("reasons", 0))
 
 
 mlflow.models.set_model(Scorer())

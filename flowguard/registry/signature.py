@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-# What `predict` returns, in order.
+# What `predict` returns, in order; what is optional is there only where the version or the caller asks for it.
 OUTPUTS = {
     "record_id": "string",
     "log_likelihood": "double",
@@ -23,21 +23,33 @@ OUTPUTS = {
     "log_mass": "double",
     "score": "double",
     "p_value": "double",
+    "extrapolated": "boolean",
     "flag": "boolean",
     "refused": "string",
 }
 
+# What `predict` adds where the parameter `reasons` asks for it, a list for each record.
+REASONS = ("reasons", "reason_columns")
+
+_OPTIONAL = ("extrapolated", "refused")
+
 
 def model_signature(inputs: Collection[str], *, key: Collection[str] = ()) -> Any:
-    """The signature of a version that reads the raw columns `inputs`; others of `key` may be absent."""
+    """The signature of a version that reads the raw columns `inputs`; others of `key` may be absent.
+
+    Its one parameter, `reasons`, is how many reasons each flagged record comes with, none by default.
+    """
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
-    from mlflow.types.schema import AnyType
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import AnyType, Array
 
     names = list(dict.fromkeys([*inputs, *key]))
+    numbers = [ColSpec(type_, name, required=name not in _OPTIONAL) for name, type_ in OUTPUTS.items()]
+    told = [ColSpec(Array(DataType.string), name, required=False) for name in REASONS]
     return ModelSignature(
         inputs=Schema([ColSpec(AnyType(), name, required=name in inputs) for name in names]),
-        outputs=Schema([ColSpec(type_, name, required=name != "refused") for name, type_ in OUTPUTS.items()]),
+        outputs=Schema(numbers + told),
+        params=ParamSchema([ParamSpec("reasons", DataType.long, 0)]),
     )
 
 

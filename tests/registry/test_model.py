@@ -179,6 +179,60 @@ def test_a_record_that_cannot_be_scored_says_why(served: str) -> None:
     assert not scores["flag"][0]
 
 
+def odd_flights() -> pd.DataFrame:
+    """Ten records of which the fourth has an absurd air time."""
+    return records().to_pandas().iloc[1:11].assign(air_time=[100.0] * 3 + [9000.0] + [100.0] * 6)
+
+
+def test_reasons_come_with_what_is_flagged_where_they_are_asked_for(served: str) -> None:
+    import mlflow.pyfunc
+
+    scorer = mlflow.pyfunc.load_model(served)
+    frame = odd_flights()
+    plain, told = scorer.predict(frame), scorer.predict(frame, params={"reasons": 1})
+    assert not {"reasons", "reason_columns"} & set(plain.columns)
+    pd.testing.assert_frame_equal(told.drop(columns=["reasons", "reason_columns"]), plain)
+    assert told["flag"][3]
+    assert told["reason_columns"][3] == ["air_time"]
+    assert told["reasons"][3][0].startswith("air_time 9,000; ")
+    assert [len(words) for words in told["reasons"]] == told["flag"].astype(int).tolist()
+    assert scorer.predict(frame.iloc[:0], params={"reasons": 2}).empty
+    with pytest.raises(FlowguardError, match="parameter reasons is -1"):
+        scorer.predict(frame, params={"reasons": -1})
+
+
+def test_reasons_pass_through_mlflows_json(served: str, tmp_path: Path) -> None:
+    import mlflow.models
+
+    asked = json.loads(write(odd_flights(), tmp_path / "in.json").read_text())
+    (tmp_path / "in.json").write_text(json.dumps({**asked, "params": {"reasons": 2}}))
+    mlflow.models.predict(
+        model_uri=served,
+        input_path=str(tmp_path / "in.json"),
+        content_type="json",
+        output_path=str(tmp_path / "out.json"),
+        env_manager="local",
+    )
+    answer = json.loads((tmp_path / "out.json").read_text(), parse_constant=pytest.fail)["predictions"]
+    assert answer[3]["reason_columns"][0] == "air_time"
+    assert all(isinstance(words, str) for words in answer[3]["reasons"])
+
+
+def test_a_version_whose_policy_extrapolates_says_so_of_every_p_value(
+    registry: Registry, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow.pyfunc
+
+    detector = load(bundle)
+    held = hold(detector, [(records(), np.arange(ROWS).astype(str))])
+    save(calibrate(detector, held, policy=FalseAlarmRate(0.001, extrapolate=True)), tmp_path / "sealed")
+    registry.log_version(tmp_path / "sealed", name="beyond", inputs=dict(detector.input_schema()), key=detector.key)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.tracking_uri)
+    scores = mlflow.pyfunc.load_model("models:/beyond@champion").predict(odd_flights())
+    assert list(scores.columns) == list(load(tmp_path / "sealed").score_frame(odd_flights()).columns)
+    assert scores["extrapolated"].tolist() == [row == 3 for row in range(10)]
+
+
 def test_a_column_that_is_absent_or_of_another_kind_is_named(served: str) -> None:
     import mlflow.pyfunc
 
@@ -203,6 +257,7 @@ def test_the_stored_model_has_its_signature_pins_and_example_and_no_pickle(
     types = {column.name: str(column.type) for column in signature.outputs}
     assert types["log_likelihood"] == "DataType.double"
     assert types["flag"] == "DataType.boolean"
+    assert signature.params.to_dict() == [{"name": "reasons", "type": "long", "default": 0, "shape": None}]
     pins = (folder / "requirements.txt").read_text().splitlines()
     assert {pin.split("==")[0] for pin in pins} >= {"flowguard", "mlflow", "torch", "numpy"}
     assert "+" not in "".join(pins)
