@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -222,6 +222,18 @@ class RecordDensity(nn.Module):
     def observed(self, codes: Tensor) -> Tensor:
         """Which numbers have a continuous value, bool `(n, m)`."""
         return codes.index_select(1, self.numbers) == VALUE
+
+    def latent(self, inputs: Inputs) -> Tensor:
+        """The noise that each record's numbers map to given the rest of it, `(n, orders, m)`, 0 where there is no value.
+
+        Of ordinary records it is standard normal, whatever the context. A mixture of column orders has a code in each.
+        """
+        if self.flow is None:
+            return inputs.x.new_zeros(len(inputs), 1, 0)
+        flows = list(self.flow.members) if isinstance(self.flow, Ensemble) else [self.flow]
+        given, observed = self._given(inputs), self.observed(inputs.codes)
+        each = [cast(Flow, flow).latent(inputs.x, given, observed=observed) for flow in flows]
+        return torch.stack(each, 1)
 
     def code_log_probs(self, inputs: Inputs, column: int) -> Tensor:
         """log p of every code of one feature given the features before it and the context, `(n, codes)`."""

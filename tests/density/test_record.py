@@ -317,3 +317,27 @@ def test_the_config_is_completed_and_checked() -> None:
         complete_config({k: v for k, v in needed.items() if k != "columns"} | {"depth": 3})
     with pytest.raises(ValueError, match="at least one column"):
         complete_config(needed | {"columns": []})
+
+
+@each_family
+def test_records_drawn_from_the_density_have_standard_normal_noise_in_every_order(family: dict[str, Any]) -> None:
+    density = trained(CONFIG | family)
+    generator = torch.Generator().manual_seed(3)
+    context = torch.randn(400, 2, generator=generator, dtype=torch.float64)
+    levels = torch.randint(0, 4, (400, 2), generator=generator)
+    drawn = density.sample(context, levels, generator=generator)
+    with torch.no_grad():
+        z = density.latent(drawn)
+    there = density.observed(drawn.codes)
+    assert z.shape == (400, density.orders, 2)
+    assert not z[~there[:, None].expand_as(z)].any()
+    if density.orders == 1:  # of several orders each record was drawn in one
+        found = z[:, 0][there]
+        assert abs(float(found.mean())) < 0.15
+        assert abs(float(found.std()) - 1) < 0.1
+
+
+def test_a_table_without_numbers_has_no_noise() -> None:
+    density = trained(CONFIG | {"columns": [LEVELS, CUT]})
+    drawn = density.sample(torch.zeros(3, 2, dtype=torch.float64), torch.zeros(3, 2, dtype=torch.long))
+    assert density.latent(drawn).shape == (3, 1, 0)
