@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from flowguard.calibration.calibration import Calibration
+from flowguard.calibration.aging import Aging
+from flowguard.calibration.calibration import Calibration, Ties
 from flowguard.calibration.cells import Cells
 from flowguard.calibration.conformal import p_value, size_needed, smallest_level, smoothed_p_value, uniform_of
 from flowguard.calibration.coverage import RateCheck, check_rate
@@ -19,12 +20,14 @@ from flowguard.calibration.policy import (
     Policy,
     read_policy,
 )
+from flowguard.calibration.rolling import Recent, rolled
 from flowguard.calibration.scores import SCORES, Score, ScoreName
 from flowguard.calibration.tail import TailRank
 from flowguard.calibration.weighted import effective_size, forgetting_weights, weighted_p_value, weighted_size
 
 __all__ = [
     "SCORES",
+    "Aging",
     "Budget",
     "Calibration",
     "Cells",
@@ -36,16 +39,19 @@ __all__ = [
     "Parts",
     "Policy",
     "RateCheck",
+    "Recent",
     "Score",
     "ScoreName",
     "Tail",
     "TailRank",
+    "Ties",
     "check_rate",
     "cross_p_value",
     "effective_size",
     "forgetting_weights",
     "p_value",
     "read_policy",
+    "rolled",
     "size_needed",
     "smallest_level",
     "smoothed_p_value",

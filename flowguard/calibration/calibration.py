@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flowguard.calibration import conformal
+from flowguard.calibration import conformal, layout
+from flowguard.calibration.aging import Aging
 from flowguard.calibration.cells import Cells
 from flowguard.calibration.coverage import RateCheck, check_rate
 from flowguard.calibration.extrapolate import Tail
 from flowguard.calibration.halves import reference_half
-from flowguard.calibration.p_values import PValues
+from flowguard.calibration.p_values import Kind, PValues
 from flowguard.calibration.parts import Parts
-from flowguard.calibration.policy import Decision, FalseAlarmRate, History, Policy, read_policy
-from flowguard.calibration.scores import SCORES, Score, ScoreName, by_name
+from flowguard.calibration.policy import Decision, FalseAlarmRate, History, Policy
+from flowguard.calibration.ranks import ranked, size_of, threshold_at
+from flowguard.calibration.scores import Score, ScoreName, by_name
 from flowguard.calibration.support import check_support, tails_of
-from flowguard.errors import BundleError
 
 Array = NDArray[np.float64]
 
-VERSION = 4
 _CHECKED = 0.05
-_SCORER = "scorer."  # in front of the names of the score's own arrays
+
+Ties = Literal["conservative", "random"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,10 @@ class Calibration:
     within each, `score_units` (size,) the unit of each as a number, `sizes` the records of each cell. `counts` holds
     the held-out records per pattern, `top` the highest reference score whose pattern is not its own alone, `rows` and
     `units` how many records and units were held out, `dates` their first and last date as text where given.
-    `tails` are those of the cells' scores, in their order, where the policy extrapolates; else there are none.
+    `tails` are those of the cells' scores, in their order, where the policy extrapolates; else there are none. `ties`
+    with reference scores count against a record, or are broken at random by its id. `aging` says how records count by
+    their age, `days` (size,) are the day numbers of the reference for that, and `weights` (size,) what comes of it for
+    one batch, see `rolling.rolled`.
 
     >>> rng = np.random.default_rng(0)
     >>> held_out = Parts(np.zeros(200), rng.normal(size=200), np.full(200, "1"))
@@ -61,6 +65,10 @@ class Calibration:
     sizes: tuple[int, ...] = ()
     dates: tuple[str, str] | None = None
     tails: tuple[Tail, ...] = ()
+    ties: Ties = "conservative"
+    aging: Aging | None = None
+    days: NDArray[np.int64] | None = None
+    weights: Array | None = None
 
     # -- fit -------------------------------------------------------------------------------------------------
 
@@ -75,10 +83,14 @@ class Calibration:
         cells: Cells | None = None,
         cell: NDArray[np.str_] | None = None,
         dates: Sequence[str] | None = None,
+        ties: Ties = "conservative",
+        aging: Aging | None = None,
+        day: NDArray[np.int64] | None = None,
     ) -> Calibration:
         """From held-out records and the unit (day, entity) of each, (n,).
 
-        With `cells`, `cell` (n,) is the cell of each record, and each cell is a calibration of its own.
+        With `cells`, `cell` (n,) is the cell of each record, and each cell is a calibration of its own. With `aging`,
+        `day` (n,) is the day number of each.
 
         `score` names the score, see `flowguard.calibration.scores`; by default experts where several are mixed,
         else log_likelihood where all have one pattern and one mass, else mixed. A score that ranks is fitted on one
@@ -91,6 +103,8 @@ class Calibration:
         places = cells.places(cell, len(parts))
         if len(keys) != len(parts):
             raise ValueError(f"{len(parts)} records but {len(keys)} units")
+        if aging is not None and (day is None or len(day) != len(parts)):
+            raise ValueError("with aging, every record has a day")
         distinct, counts = np.unique(parts.pattern, return_counts=True)
         # Where nothing discrete varies, the densities compare as they are.
         plain = len(distinct) == 1 and parts.log_mass.min() == parts.log_mass.max()
@@ -127,6 +141,9 @@ class Calibration:
             units=int(unit_numbers.max()) + 1,
             dates=(str(dates[0]), str(dates[-1])) if dates else None,
             tails=tails,
+            ties=ties,
+            aging=aging,
+            days=None if aging is None or day is None else np.asarray(day)[conformal_rows][order].astype(np.int64),
         )
 
     # -- figures ---------------------------------------------------------------------------------------------
@@ -149,8 +166,14 @@ class Calibration:
     @cached_property
     def references(self) -> dict[str, Array]:
         """The sorted scores of each cell's own reference."""
-        ends = np.cumsum(self.sizes)[:-1]
-        return dict(zip(self.cells.names, np.split(self.scores, ends), strict=True))
+        return dict(zip(self.cells.names, self._by_cell(self.scores), strict=True))
+
+    @property
+    def kind(self) -> Kind:
+        """How p-values come about, see `PValues`."""
+        if self.weights is not None:
+            return "weighted"
+        return "extrapolated" if self.tails else "smoothed" if self.ties == "random" else "split"
 
     @property
     def rate_checked(self) -> float:
@@ -162,21 +185,16 @@ class Calibration:
     @cached_property
     def thresholds(self) -> dict[str, float]:
         """Of each cell the score above which (strictly) a p-value is at most `rate_checked`."""
-        rule = FalseAlarmRate(self.rate_checked)
-        if not self.tails:
-            return {name: rule.threshold(reference) for name, reference in self.references.items()}
         return {
-            name: tail.threshold_at(rule.rate)
-            if rule.rate < conformal.smallest_level(len(tail.reference))
-            else rule.threshold(tail.reference)
-            for name, tail in zip(self.cells.names, self.tails, strict=True)
+            name: threshold_at(self.rate_checked, reference, weights=weights, tail=tail)
+            for name, reference, weights, tail in self._cellwise()
         }
 
     @property
     def threshold(self) -> float:
         """The score above which (strictly) a record is flagged, of several cells the lowest one.
 
-        NaN under policies that flag by the whole batch.
+        NaN under policies that flag by the whole batch. Ties broken at random also flag some that tie with it.
         """
         return min(self.thresholds.values()) if isinstance(self.policy, FalseAlarmRate) else math.nan
 
@@ -196,48 +214,64 @@ class Calibration:
         strange = ~np.isin(parts.pattern, list(self.counts))
         return np.where(strange, _beyond(scores, parts, self.top), scores)
 
-    def p_value(self, score: ArrayLike, cell: NDArray[np.str_] | None = None) -> Array:
+    def p_value(
+        self, score: ArrayLike, cell: NDArray[np.str_] | None = None, *, key: Iterable[object] | None = None
+    ) -> Array:
         """(1 + reference scores of the record's cell at least as high) / (the cell's size + 1), (n,).
 
         `cell` (n,) is the cell of each record (`cells.of`), and is needed where there are several. Beyond all reference
-        scores the cell's tail says it, where the policy extrapolates. Raises ValueError on NaN.
+        scores the cell's tail says it, where the policy extrapolates. `key` are the ids (n,) that break ties, where
+        these are random; without it they count against the record. Raises ValueError on NaN.
         """
-        return self.p_values(score, cell).values
+        return self.p_values(score, cell, key=key).values
 
-    def p_values(self, score: ArrayLike, cell: NDArray[np.str_] | None = None) -> PValues:
-        """`p_value`, labelled: ranks, or with a tail below them, and then which of them it gave."""
+    def p_values(
+        self, score: ArrayLike, cell: NDArray[np.str_] | None = None, *, key: Iterable[object] | None = None
+    ) -> PValues:
+        """`p_value`, labelled by how they came about, and which of them a tail gave."""
         score = np.asarray(score, dtype=np.float64)
         found, places = np.ones(len(score)), self.cells.places(cell, len(score))
         beyond = np.zeros(len(score), dtype=bool)
-        for place, reference in enumerate(self.references.values()):
+        lot = conformal.uniform_of(key) if self.ties == "random" and key is not None else None
+        for place, (_, reference, weights, tail) in enumerate(self._cellwise()):
             mine = places == place
-            if not self.tails:
-                found[mine] = conformal.p_value(reference, score[mine])
-                continue
-            its = self.tails[place].p_value(score[mine])
-            found[mine], beyond[mine] = its.values, its.extrapolated
-        return PValues(found, "extrapolated", extrapolated=beyond) if self.tails else PValues(found)
+            drawn = None if lot is None else lot[mine]
+            found[mine], beyond[mine] = ranked(reference, score[mine], weights=weights, lot=drawn, tail=tail)
+        return self.labelled(found, beyond)
 
-    def reference_sizes(self, cell: NDArray[np.str_] | None, n: int) -> NDArray[np.int64]:
-        """How many records each of n records is ranked among, (n,)."""
-        return np.array(self.sizes, dtype=np.int64)[self.cells.places(cell, n)]
+    def labelled(self, p_value: ArrayLike, extrapolated: NDArray[np.bool_] | None = None) -> PValues:
+        """p-values (n,) of this calibration as `PValues`; `extrapolated` (n,) are those that a tail gave."""
+        return PValues(np.asarray(p_value), self.kind, extrapolated=extrapolated if self.tails else None)
+
+    def own(self, p_value: ArrayLike) -> Array | PValues:
+        """p-values (n,) of this calibration as policies take them: bare, where the policy tells ranks from a tail."""
+        values = np.asarray(p_value, dtype=np.float64)
+        return self.labelled(values) if self.kind in ("weighted", "smoothed") else values
+
+    def reference_sizes(self, cell: NDArray[np.str_] | None, n: int) -> Array:
+        """How many records each of n records is ranked among, (n,); of weighted ones how many whole ones they are."""
+        sizes = [size_of(reference, weights) for _, reference, weights, _ in self._cellwise()]
+        return np.array(sizes, dtype=np.float64)[self.cells.places(cell, n)]
 
     def decide(
         self,
-        p_value: ArrayLike,
+        p_value: ArrayLike | PValues,
         *,
         cell: NDArray[np.str_] | None = None,
         score: ArrayLike | None = None,
         record_id: ArrayLike | None = None,
         history: History | None = None,
     ) -> Decision:
-        """What the policy makes of the p-values of one batch, see `Policy.decide`. Raises ValueError on NaN."""
-        p_value = np.asarray(p_value, dtype=np.float64)
+        """What the policy makes of the p-values of one batch, see `Policy.decide`. Raises ValueError on NaN.
+
+        Bare p-values are labelled as this calibration's own.
+        """
+        given = p_value if isinstance(p_value, PValues) else self.own(p_value)
         return self.policy.decide(
-            p_value,
+            given,
             score=score,
             record_id=record_id,
-            n_reference=self.reference_sizes(cell, len(p_value)),
+            n_reference=self.reference_sizes(cell, len(given)),
             history=history,
         )
 
@@ -259,52 +293,25 @@ class Calibration:
             name: self.check_rate(flags[mine], units[mine], cell=name) for name, mine in within.items() if mine.any()
         }
 
+    def _by_cell(self, array: Array | None) -> list[Array]:
+        return np.split(array, np.cumsum(self.sizes)[:-1]) if array is not None else []
+
+    def _cellwise(self) -> list[tuple[str, Array, Array | None, Tail | None]]:
+        """Of each cell its name, the sorted scores of its reference, their weights and its tail."""
+        weights: Sequence[Array | None] = self._by_cell(self.weights) or [None] * len(self.sizes)
+        tails = self.tails or (None,) * len(self.sizes)
+        return list(zip(self.cells.names, self._by_cell(self.scores), weights, tails, strict=True))
+
     # -- on disk ---------------------------------------------------------------------------------------------
 
     def to_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """JSON and arrays; `from_state` of them gives the same bits."""
-        scorer, arrays = self.scorer.to_state()
-        state: dict[str, Any] = {
-            "version": VERSION,
-            "score": self.method,
-            "scorer": scorer,
-            "policy": self.policy.to_dict(),
-            "counts": dict(self.counts),
-            "top": self.top,
-            "cells": self.cells.to_state(),
-            "sizes": list(self.sizes),
-            "rows": self.rows,
-            "units": self.units,
-            "dates": list(self.dates) if self.dates else None,
-            "tails": [tail.to_dict() for tail in self.tails],
-        }
-        of_scorer = {f"{_SCORER}{name}": array for name, array in arrays.items()}
-        return state, {"scores": self.scores, "score_units": self.score_units, **of_scorer}
+        return layout.written(self)
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Calibration:
         """The calibration that wrote `state`; raises `BundleError` when that has another layout."""
-        if state.get("version") != VERSION:
-            raise BundleError(f"the calibration has layout {state.get('version')!r}; this flowguard reads {VERSION}")
-        if state["score"] not in SCORES:
-            raise BundleError(f"the calibration has a score {state['score']!r} that this flowguard does not know")
-        of_scorer = {name.removeprefix(_SCORER): part for name, part in arrays.items() if name.startswith(_SCORER)}
-        sizes = tuple(state["sizes"])
-        references = np.split(arrays["scores"], np.cumsum(sizes)[:-1])
-        return cls(
-            scorer=SCORES[state["score"]].from_state(state["scorer"], of_scorer),
-            policy=read_policy(state["policy"]),
-            scores=arrays["scores"],
-            score_units=arrays["score_units"],
-            counts=dict(state["counts"]),
-            top=state["top"],
-            cells=Cells.from_state(state["cells"]),
-            sizes=sizes,
-            rows=state["rows"],
-            units=state["units"],
-            dates=tuple(state["dates"]) if state["dates"] else None,
-            tails=tuple(Tail.from_dict(one, own) for one, own in zip(state["tails"], references, strict=False)),
-        )
+        return cls(**layout.read(state, arrays))
 
 
 def _beyond(scores: Array, parts: Parts, top: float) -> Array:

@@ -102,10 +102,14 @@ class Detector:
     def score(self, batch: pa.RecordBatch) -> Scores:
         """Score and p-value of every record of `batch`."""
         encoded = self.encode(batch)
-        return self.judge(batch, encoded, self.evaluate(encoded))
+        # Part of a key would give ids that are neither the pipeline's nor unique.
+        key = self.key if set(self.key) <= set(batch.schema.names) else ()
+        return self.judge(batch, encoded, self.evaluate(encoded), record_id=record_ids(batch, key))
 
-    def judge(self, batch: pa.RecordBatch, encoded: Encoded, evaluation: Evaluation) -> Scores:
-        """Turn log-likelihoods into scores and p-values."""
+    def judge(
+        self, batch: pa.RecordBatch, encoded: Encoded, evaluation: Evaluation, *, record_id: Sequence[str] | None = None
+    ) -> Scores:
+        """Turn log-likelihoods into scores and p-values; `record_id` (n,) breaks ties, where a lot is to."""
         calibration = self._calibrated()
         n = len(encoded.x)
         refused = refusals(encoded, evaluation)
@@ -119,7 +123,8 @@ class Detector:
         if usable.any():
             mass, density = evaluation.log_mass[usable], evaluation.log_density[usable]
             score = calibration.score(evaluation.parts(usable))
-            p = calibration.p_values(score, group[usable])
+            key = None if record_id is None else [record_id[row] for row in np.flatnonzero(usable).tolist()]
+            p = calibration.p_values(score, group[usable], key=key)
             for name, values in zip(numbers, (mass + density, density, mass, score, p.values), strict=True):
                 numbers[name][usable] = values
             if p.extrapolated is not None:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from flowguard.calibration import Calibration, Cells, Parts, Policy, RateCheck, ScoreName, drift
+from flowguard.calibration import Aging, Calibration, Cells, Parts, Policy, RateCheck, ScoreName, Ties, drift
 from flowguard.density import RecordDensity
 from flowguard.detector.detector import Detector, Engine
 from flowguard.detector.evaluate import inputs_of, refusals, sealed_threads
@@ -27,6 +27,9 @@ from flowguard.training import Epoch, Records, TrainingResult, TrainingSettings,
 
 EXPLAINED = 500
 """Held-out records of a chunk whose terms by column are computed where experts make them costly."""
+
+NO_DAY = -(10**6)
+"""The day number of a record without a day: older than any."""
 
 #: Streams the records of one part of the split; may be called any number of times.
 Part = Callable[[], Iterable[pa.RecordBatch]]
@@ -142,8 +145,8 @@ class Held:
 
     `terms` (k, features) are each column's part of -log_likelihood, for the baseline, and `pattern` (k,) goes with
     them: of all records, or of some where experts make them costly; None for families without. `groups` are the values
-    that calibration cells go by, (n,) each, `watch` what drift is to compare batches with, `dates` the first and last
-    day of the records where a time column was named.
+    that calibration cells go by, (n,) each, `watch` what drift is to compare batches with, `day` (n,) the day number of
+    each record (`NO_DAY` where it has none) where a time column was named.
     """
 
     parts: Parts
@@ -153,7 +156,13 @@ class Held:
     refused: int
     groups: Sequence[np.ndarray] = ()
     watch: Watch | None = None
-    dates: tuple[str, str] | None = None
+    day: np.ndarray | None = None
+
+    @property
+    def dates(self) -> tuple[str, str] | None:
+        """The first and last day of the records."""
+        known = self.day[self.day != NO_DAY] if self.day is not None else np.zeros(0)
+        return (day_of(known.min()).isoformat(), day_of(known.max()).isoformat()) if len(known) else None
 
     def __len__(self) -> int:
         return len(self.parts)
@@ -177,7 +186,7 @@ def hold(
     terms: list[np.ndarray] = []
     pattern: list[np.ndarray] = []
     groups: list[list[np.ndarray]] = []
-    days: list[int] = []
+    days: list[np.ndarray] = []
     watch = Watch(detector.encoder, detector.columns, tuple(detector.redact)) if watched else None
     refused = 0
     for batch, unit in chunks:
@@ -191,8 +200,7 @@ def hold(
         units.append(np.asarray(unit)[usable])
         if time is not None:
             numbers, known = day_numbers(batch.column(time))
-            mine = [*days, *numbers[known & usable].tolist()]
-            days = [min(mine), max(mine)] if mine else []
+            days.append(np.where(known, numbers, NO_DAY)[usable])
         groups.append([values[usable] for values in group_values(by, batch, encoded)])
         if detector.explains:
             if found.terms is None:
@@ -216,7 +224,7 @@ def hold(
         refused=refused,
         groups=[np.concatenate(column) for column in zip(*groups, strict=True)],
         watch=watch,
-        dates=(day_of(days[0]).isoformat(), day_of(days[-1]).isoformat()) if days else None,
+        day=np.concatenate(days) if days else None,
     )
 
 
@@ -228,12 +236,15 @@ def calibrate(
     score: ScoreName = "default",
     cells: Cells | None = None,
     by_day: bool = False,
+    ties: Ties = "conservative",
+    aging: Aging | None = None,
 ) -> Detector:
     """The same detector with p-values, policy and baseline from `held`, which it must not have been trained on.
 
     `score` chooses what records are ranked by; see `flowguard.calibration.scores`. `cells` are by the groups that
-    `held` has. `by_day`: units are days and so are batches, which drift then ranks among them. Raises
-    `CalibrationError` when there are too few records for the policy, in all or in a cell.
+    `held` has. `by_day`: units are days and so are batches, which drift then ranks among them. `ties` and `aging`: see
+    `Calibration`; with aging `held` has days. Raises `CalibrationError` when there are too few records for the policy,
+    in all or in a cell.
     """
     if not len(held):
         raise CalibrationError(
@@ -243,7 +254,16 @@ def calibrate(
     cells = cells or Cells()
     cell = cells.of(held.groups, len(held))
     calibration = Calibration.fit(
-        held.parts, held.unit, policy=policy, score=score, cells=cells, cell=cell, dates=held.dates
+        held.parts,
+        held.unit,
+        policy=policy,
+        score=score,
+        cells=cells,
+        cell=cell,
+        dates=held.dates,
+        ties=ties,
+        aging=aging,
+        day=held.day,
     )
     baseline = None if held.terms is None else Baseline.fit(held.terms, held.pattern)
     watched = None
@@ -263,7 +283,9 @@ def check_hold_out(detector: Detector, holdout: Held) -> tuple[RateCheck, dict[s
     calibration = detector.calibration
     assert calibration is not None
     cell = calibration.cells.of(holdout.groups, len(holdout))
-    found = calibration.p_value(calibration.score(holdout.parts), cell) <= calibration.rate_checked
+    # Where ties are broken by lot, any numbers serve as ids.
+    p_value = calibration.p_value(calibration.score(holdout.parts), cell, key=range(len(holdout)))
+    found = p_value <= calibration.rate_checked
     cells = calibration.check_cells(found, holdout.unit, cell) if len(calibration.sizes) > 1 else {}
     return calibration.check_rate(found, holdout.unit), cells
 

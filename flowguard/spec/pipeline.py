@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 from flowguard.spec.columns import Columns, CyclicContext
 from flowguard.spec.section import Section, misfit
 from flowguard.spec.sections import (
+    CalibrationSection,
     DriftSection,
     ModelSection,
     OutputSection,
@@ -65,6 +66,8 @@ class Pipeline(Section):
     what the experts of `model.kernel` say together (default where that is set)."""
     policy: PolicySection = PolicySection()
     """What is flagged."""
+    calibration: CalibrationSection = CalibrationSection()
+    """Among which records others are ranked."""
     drift: DriftSection = DriftSection()
     """When the data is said to have changed, and what follows."""
     output: OutputSection = OutputSection()
@@ -91,6 +94,27 @@ class Pipeline(Section):
                 raise misfit(("policy", "per"), repr(name), f"{some}, or `pattern`")
             if (self.columns.context[name].column or name) in self.source.redact:
                 raise misfit(("policy", "per"), f"{name!r}, which is redacted", "a column whose values may be shown")
+        return self
+
+    @model_validator(mode="after")
+    def _ranked(self) -> Pipeline:
+        calibration, policy = self.calibration, self.policy
+        asked = [name for name in ("window", "half_life") if getattr(calibration, name) is not None]
+        if calibration.ties == "random":
+            asked.append("ties")
+        if not asked:
+            return self
+        where, rule = ("calibration", asked[0]), f"`{asked[0]}`"
+        if calibration.rolls and self.source.batch != "day":
+            raise misfit(where, f"{rule} with `source.batch: {self.source.batch}`", "daily batches, whose records age")
+        if calibration.rolls and calibration.ties == "random":
+            raise misfit(where, f"{rule} with `ties: random`", "one of both")
+        if policy.fdr is not None:
+            expected = "`false_alarm_rate` or `budget`: no false discovery rate is known to hold then"
+            raise misfit(where, f"{rule} with `policy.fdr`", expected)
+        if policy.extrapolate:
+            expected = "one of both: a tail is fitted to held-out records that all count alike"
+            raise misfit(where, f"{rule} with `policy.extrapolate`", expected)
         return self
 
     @property

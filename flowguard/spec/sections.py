@@ -1,4 +1,4 @@
-"""The smaller sections: split, model, policy, output, schedule, resources."""
+"""The smaller sections: split, model, policy, calibration, drift, output, schedule, resources."""
 
 from __future__ import annotations
 
@@ -193,6 +193,25 @@ class PolicySection(Section):
         if self.budget is not None:
             return {"budget": self.budget, **beyond}
         return {"false_alarm_rate": 0.001 if self.false_alarm_rate is None else self.false_alarm_rate, **beyond}
+
+
+class CalibrationSection(Section):
+    """How records are ranked: by default among the held-out ones, all alike, which alone carries the full guarantee."""
+
+    window: int | None = Field(default=None, ge=1, examples=[28])
+    """Rolling: a batch's records are ranked among those of the last so many days, held out or scored since. Only with
+    daily batches; the rate is then approximate."""
+    half_life: float | None = Field(default=None, gt=0, examples=[14])
+    """Weighted: the records among which a batch's are ranked, held out or scored since, count half as much for every so
+    many days of age. Only with daily batches; the rate is then approximate."""
+    ties: Literal["conservative", "random"] = "conservative"
+    """Records that score alike: conservative, all get the largest p-value of the tie; random, a lot drawn by the
+    record's id decides, the same in every run. Only with `false_alarm_rate` or `budget`."""
+
+    @property
+    def rolls(self) -> bool:
+        """Whether records are ranked by their age."""
+        return self.window is not None or self.half_life is not None
 
 
 class DriftSection(Section):

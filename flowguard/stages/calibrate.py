@@ -13,7 +13,7 @@ from flowguard.calibration import Cells, RateCheck
 from flowguard.detector import Detector, Held
 from flowguard.spec import Pipeline
 from flowguard.stages.deal import TIME, stream, time_of, units_of
-from flowguard.stages.meaning import policy_of
+from flowguard.stages.meaning import aging_of, policy_of
 from flowguard.stages.progress import work
 from flowguard.stages.workspace import Workspace
 
@@ -79,7 +79,14 @@ def seal(
     """Calibrate `detector`, check it on the hold-out and seal it in `folder`."""
     policy = policy_of(spec)
     detector = detectors.calibrate(
-        detector, calibration, policy=policy, score=spec.score, cells=cells, by_day=by_day(spec)
+        detector,
+        calibration,
+        policy=policy,
+        score=spec.score,
+        cells=cells,
+        by_day=by_day(spec),
+        ties=spec.calibration.ties,
+        aging=aging_of(spec),
     )
     check, likelihood = None, None
     by_cell: dict[str, RateCheck] = {}

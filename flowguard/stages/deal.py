@@ -24,6 +24,7 @@ from flowguard import __version__
 from flowguard.errors import SourceError
 from flowguard.registry import Version
 from flowguard.spec import Pipeline
+from flowguard.spec.sections import CalibrationSection
 from flowguard.stages.meaning import checked_schema, columns_of, policy_of
 from flowguard.stages.progress import work
 from flowguard.stages.workspace import Workspace
@@ -148,5 +149,8 @@ def _key(spec: dict[str, Any], fingerprint: str) -> str:
         source,
         spec["resources"]["tile"],
     ]
+    # What not all releases had counts only where it is used, so that known versions stay known.
+    if spec["calibration"] != CalibrationSection().model_dump(mode="json"):
+        deciding.append(spec["calibration"])
     text = json.dumps([deciding, fingerprint, __version__], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -18,7 +18,7 @@ class Undecided:
     """The scores of a batch so far, and the whole of each record that may yet be flagged.
 
     A policy that looks at the whole batch cannot flag before its end; what it can never flag is let go at once. Per
-    record 20 bytes stay, and of few records all columns.
+    record 28 bytes stay, and of few records all columns.
     """
 
     def __init__(self, calibration: Calibration) -> None:
@@ -36,7 +36,7 @@ class Undecided:
         p_value, group = scores.p_value[rows], scores.group[rows]
         names = np.array(self._calibration.cells.names)
         self._places.append(np.searchsorted(names, group).astype(np.int32))
-        self._sizes.append(self._calibration.reference_sizes(group, len(rows)).astype(np.int32))
+        self._sizes.append(self._calibration.reference_sizes(group, len(rows)))
         self._scores.append(scores.score[rows])
         self._p_values.append(p_value)
         near = np.flatnonzero(p_value <= self._bound())
@@ -59,7 +59,7 @@ class Undecided:
     @property
     def sizes(self) -> np.ndarray:
         """How many reference records each was ranked among, (n,)."""
-        return np.concatenate(self._sizes) if self._sizes else np.zeros(0, dtype=np.int32)
+        return np.concatenate(self._sizes) if self._sizes else np.zeros(0)
 
     @property
     def groups(self) -> np.ndarray:
@@ -78,7 +78,11 @@ class Undecided:
             places = [place for place, _, _ in self._records]
             record_id[np.concatenate(places) if places else np.zeros(0, dtype=int)] = order
         return self.policy.decide(
-            self.p_values, score=score, record_id=record_id, n_reference=self.sizes, history=history
+            self._calibration.own(self.p_values),
+            score=score,
+            record_id=record_id,
+            n_reference=self.sizes,
+            history=history,
         )
 
     def flagged(self, decision: Decision) -> Iterator[tuple[pa.RecordBatch, list[str]]]:

@@ -28,7 +28,8 @@ class Manifest:
     `policy` is the rule, `level` the p-value at or below which it flagged (0 for none), `guarantee` and `note` what it
     promises and what hindered it, in words; `cells` has of each calibration cell the records scored and flagged.
     `history` places the batch in a budget that batches share: its number and the discoveries before it, else None.
-    `calibrated` are the first and last day of the calibration records, None where they have none.
+    `calibrated` are the first and last day of the calibration records, None where they have none. Where records are
+    ranked by age, `reference` says what the batch's were ranked among and `thresholds` what came of it in each cell.
     """
 
     pipeline: str
@@ -55,11 +56,18 @@ class Manifest:
     seconds: float
     run: str | None
     calibrated: list[str] | None = None
+    reference: dict[str, Any] | None = None
+    thresholds: dict[str, float] | None = None
 
     @property
     def rule(self) -> Policy:
         """The policy."""
         return read_policy(self.policy)
+
+    @property
+    def threshold(self) -> float | None:
+        """The lowest of the batch's own thresholds, None where those of its version stand."""
+        return None if self.thresholds is None else min(self.thresholds.values())
 
     @property
     def asked_share(self) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from flowguard.calibration import Policy, read_policy
+from flowguard.calibration import Aging, Policy, read_policy
 from flowguard.detector import Columns, Engine
 from flowguard.encoding import ContextSettings, FeatureSettings
 from flowguard.errors import SchemaError
@@ -89,8 +89,14 @@ def training_of(pipeline: Pipeline) -> TrainingSettings:
 
 
 def policy_of(pipeline: Pipeline) -> Policy:
-    """What is flagged."""
-    return read_policy(pipeline.policy.rule())
+    """What is flagged by versions that are yet to be made."""
+    return read_policy(pipeline.policy.rule()).afresh()
+
+
+def aging_of(pipeline: Pipeline) -> Aging | None:
+    """How calibration records count by their age; None where all count alike."""
+    given = pipeline.calibration
+    return Aging(given.half_life, given.window) if given.rolls else None
 
 
 def engine_of(pipeline: Pipeline) -> Engine:

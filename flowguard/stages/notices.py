@@ -13,13 +13,19 @@ from flowguard.stages.manifest import Manifest
 from flowguard.stages.observe import day_of
 
 
-def calibrated_on(calibration: Calibration, batch: str) -> str:
+def calibrated_on(calibration: Calibration, manifest: Manifest) -> str:
     """Which days the calibration records are of, and how long before the batch the last of them was."""
+    if manifest.reference is not None:
+        rested = manifest.reference
+        return (
+            f"ranked among {rested['records']:,} records of {rested['first']} to {rested['last']}, held out or scored "
+            f"before ({rested['rule']}): the rate is approximate"
+        )
     if calibration.dates is None:
         return ""
     first, last = calibration.dates
     words = f"calibrated on records of {first} to {last}"
-    day, end = day_of(batch), day_of(last)
+    day, end = day_of(manifest.batch), day_of(last)
     if day is None or end is None or day <= end:
         return words
     gap = round(day - end)

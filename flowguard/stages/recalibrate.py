@@ -19,6 +19,7 @@ from flowguard import detector as detectors
 from flowguard.detector import Detector
 from flowguard.errors import CalibrationError
 from flowguard.registry import Version
+from flowguard.spec.sections import CalibrationSection
 from flowguard.stages.calibrate import Calibrated, cells_of, seal
 from flowguard.stages.deal import time_of
 from flowguard.stages.progress import work
@@ -98,6 +99,8 @@ def recalibrate(
         facts = detector.provenance
         origin = {"version": parent.version, "bundle": parent.digest, "period": [str(day) for day in period if day]}
         known = [parent.digest, spec.policy.model_dump(mode="json"), spec.score, fingerprint.hexdigest()]
+        if spec.calibration != CalibrationSection():
+            known.append(spec.calibration.model_dump(mode="json"))
         changed = replace(
             detector,
             digest="",

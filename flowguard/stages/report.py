@@ -136,6 +136,7 @@ def _batch_report(
 ) -> BatchReport:
     calibration = detector.calibration
     assert calibration is not None
+    threshold = calibration.threshold if manifest.threshold is None else manifest.threshold
     scores = np.zeros(0)
     if "scores" in manifest.files:
         path = workspace.folder / manifest.files["scores"]
@@ -154,13 +155,13 @@ def _batch_report(
         flagged=manifest.flagged,
         policy=manifest.rule.words,
         asked_rate=manifest.asked_share,
-        threshold=calibration.threshold,
-        histogram=score_histogram(scores, calibration.scores, threshold=calibration.threshold),
+        threshold=threshold,
+        histogram=score_histogram(scores, calibration.scores, threshold=threshold),
         quarantine=manifest.quarantined,
         records=[_shown(record, values, here=True) for record, values in zip(records, whole, strict=True)],
         notices=batch_notices(manifest, detector),
         redact=detector.redact,
-        calibrated=calibrated_on(calibration, manifest.batch),
+        calibrated=calibrated_on(calibration, manifest),
         cells=len(calibration.sizes),
         run_href=RUN,
         previous=before,

@@ -23,6 +23,7 @@ from flowguard.stages.manifest import Manifest, latest, manifest_path, read_mani
 from flowguard.stages.observe import day_of, observe
 from flowguard.stages.output import BatchWriter
 from flowguard.stages.progress import say, work
+from flowguard.stages.rolling import roll
 from flowguard.stages.workspace import Workspace
 from flowguard.store import ScoredBatch as Remembered
 from flowguard.tables import Fingerprint, RecordIds
@@ -134,15 +135,20 @@ def score_batch(
     quarantined: Counter[str] = Counter()
     read = 0
     assert detector.calibration is not None, "only calibrated versions are registered"
-    undecided = Undecided(detector.calibration)
+    ranked = roll(workspace, wanted, detector.calibration, found.name)
+    if ranked is not None:
+        detector = replace(detector, calibration=ranked.calibration)
+    calibration = detector.calibration
+    assert calibration is not None
+    undecided = Undecided(calibration)
     watch = Watch(detector.encoder, detector.columns, tuple(detector.redact))
     with BatchWriter(workspace, found.name, wanted.version, key=spec.source.key) as writer:
         for chunk in source.read(columns, batch=found):
             fingerprint.update(chunk)
             encoded = detector.encode(chunk)
             evaluation = detector.evaluate(encoded)
-            scores = detector.judge(chunk, encoded, evaluation)
             record_ids = ids.update(chunk)
+            scores = detector.judge(chunk, encoded, evaluation, record_id=record_ids)
             usable = np.array([reason is None for reason in scores.refused], dtype=bool)
             quarantined.update(reason for reason in scores.refused if reason is not None)
             writer.write_scores(chunk, record_ids, scores, usable)
@@ -184,7 +190,9 @@ def score_batch(
         started=started.isoformat(timespec="milliseconds"),
         seconds=round(time.perf_counter() - clock, 3),
         run=run,
-        calibrated=None if detector.calibration.dates is None else list(detector.calibration.dates),
+        calibrated=None if calibration.dates is None else list(calibration.dates),
+        reference=None if ranked is None else ranked.reference,
+        thresholds=None if ranked is None else calibration.thresholds,
     )
     write_manifest(workspace.folder, manifest)
     writer.remove_superseded()

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from flowguard.errors import SourceError
 
+EPOCH = dt.date(1970, 1, 1).toordinal()
 UNDATED = "undated"  # the batch of records whose time is missing: they are scored too
 
 
