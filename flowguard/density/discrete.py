@@ -102,7 +102,8 @@ class DiscretePart(nn.Module):
             never = column.never()
             rest = math.log1p(-math.fsum(never))
             fixed += [rest if count else math.log(chance) for count, chance in zip(column.counts, never, strict=True)]
-            place += [column.live.index(code) if count else 0 for code, count in enumerate(column.counts)]
+            places = {code: at for at, code in enumerate(column.live)}
+            place += [places.get(code, 0) for code in range(len(column.counts))]
         self.register_buffer("sizes", sizes, persistent=False)
         self.register_buffer("starts", sizes.cumsum(0) - sizes, persistent=False)
         self.register_buffer("fixed", torch.tensor(fixed, dtype=torch.float64), persistent=False)

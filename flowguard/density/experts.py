@@ -102,6 +102,13 @@ class Experts(nn.Module):
         density_terms = torch.stack([flow[3], *(one.density_terms for one in found), alone_density], 1)
         return (mass, density, (share * mass_terms).sum(1), (share * density_terms).sum(1)), told
 
+    def log_prob(self, inputs: Inputs, flow: Tensor) -> Tensor:
+        """log p of the mixture, `(n,)`, given that of the flow; the blurred records are not asked."""
+        kernels = [kernel(inputs) for kernel in self.every_kernel()]
+        mass, value = self.marginal(inputs)
+        each = [flow, *(one.log_mass + one.log_density for one in kernels), (mass + value).sum(-1)]
+        return torch.logsumexp(torch.stack(each, -1) + torch.log_softmax(self.log_weight, -1), -1)
+
     def weigh(self, log_each: Tensor, *, least: float = 0.01, rounds: int = 100) -> None:
         """Set the weights from held-out log-likelihoods `(n, E)` by EM; none falls below `least`."""
         weight = torch.full((log_each.shape[1],), 1 / log_each.shape[1], dtype=torch.float64)

@@ -200,6 +200,12 @@ class RecordDensity(nn.Module):
             log_mass, log_density, mass_terms, density_terms, rest, told, mixed=density_terms is not None
         )
 
+    def log_prob(self, inputs: Inputs) -> Tensor:
+        """log p(record | context) alone, `(n,)`: cheaper than `forward` where there are experts."""
+        found = self._of_flow(inputs)
+        total = found.log_likelihood
+        return total if self.experts is None else self.experts.log_prob(inputs, total)
+
     def _of_flow(self, inputs: Inputs) -> RecordTerms:
         mass_terms = self._mass_terms(inputs)
         log_mass, nothing = mass_terms.sum(-1), mass_terms.new_zeros(len(inputs))
