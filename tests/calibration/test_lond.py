@@ -18,25 +18,45 @@ def slowly(p: np.ndarray, rate: float, t: int, before: int) -> list[bool]:
     return [bool(rank < best) for rank in np.argsort(np.argsort(p, kind="stable"), kind="stable")]
 
 
-def test_the_shares_of_the_budget_sum_to_one() -> None:
-    first = sum(lond.share(t) for t in range(1, 100_001))
-    rest = 100_000.5**-0.2 / 0.2 * lond.share(1)  # the integral of t^-1.2 from there on
-    assert first + rest == pytest.approx(1, abs=1e-6)
-    assert lond.share(1) > lond.share(2) > lond.share(10**6) > 0
+@pytest.mark.parametrize("horizon", [1, 7, 1000, None])
+def test_the_shares_of_the_budget_sum_to_one(horizon: int | None) -> None:
+    first = sum(lond.share(t, horizon=horizon) for t in range(1, 100_001))
+    # The integral from there on: of t^-1.2, and of 1 / t - 1 / (t + h).
+    past, h = 100_000.5, horizon or 0
+    rest = past**-0.2 / 0.2 if horizon is None else np.log1p(h / past) * (1 + 1 / h)
+    assert first + rest * lond.share(1, horizon=horizon) == pytest.approx(1, abs=1e-6)
+    shares = [lond.share(t, horizon=horizon) for t in (1, 2, 10**6)]
+    assert shares[0] > shares[1] > shares[2] > 0
     with pytest.raises(ValueError, match="from 1"):
-        lond.share(0)
+        lond.share(0, horizon=horizon)
+
+
+def test_shares_are_level_up_to_the_horizon_against_what_discoveries_grow_by() -> None:
+    level = [t * lond.share(t, horizon=1000) for t in range(1, 1001)]
+    assert 1 < level[0] / level[199] < 1.21
+    assert level[0] / level[999] == pytest.approx(2, rel=0.01)
+
+
+def test_a_sequence_without_a_horizon_has_the_shares_it_began_with() -> None:
+    # Versions that were sealed before there was a horizon have stored decisions at these levels.
+    assert [lond.share(t, horizon=None) for t in (1, 10, 200)] == pytest.approx(
+        [0.178840, 0.0112841, 0.000309905], rel=1e-5
+    )
+    old = FalseDiscoveryRate(0.5, pooled=True, horizon=None)
+    assert old.in_turn(np.full(3, 0.05), n_reference=999)(1, 0) == (3, pytest.approx(0.5 * 0.178840, rel=1e-5))
+    assert old.in_turn(np.full(3, 0.05), n_reference=999)(2, 3) == (3, pytest.approx(0.178840 * 2**-1.2, rel=1e-5))
 
 
 def test_by_hand() -> None:
-    # 0.5 g_1 (0 + r) / 4 = 0.0224 r.
+    # 0.5 g_1 (0 + r) / 4 = 0.0167 r.
     slope = 0.5 * lond.share(1) / 4
-    assert slope == pytest.approx(0.0224, abs=1e-4)
-    p = np.array([0.9, 0.06, 0.05, 0.001])
+    assert slope == pytest.approx(0.0167, abs=1e-4)
+    p = np.array([0.9, 0.045, 0.04, 0.001])
     decision = lond.decide(p, 0.5, t=1, discoveries_before=0, n_reference=999)
     assert decision.flag.tolist() == [False, True, True, True]
     assert decision.level == pytest.approx(3 * slope)
-    # Discoveries that came before raise the level: two of them to 5 x 0.0224 for the third.
-    p[1] = 0.11
+    # Discoveries that came before raise the level: two of them to 5 x 0.0167 for the third.
+    p[1] = 0.08
     assert lond.decide(p, 0.5, t=1, discoveries_before=0, n_reference=999).flag.tolist() == [False, False, False, True]
     later = lond.decide(p, 0.5, t=1, discoveries_before=2, n_reference=999)
     assert later.flag.tolist() == [False, True, True, True]

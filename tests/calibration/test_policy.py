@@ -21,6 +21,7 @@ every = pytest.mark.parametrize(
         FalseAlarmRate(0.1, extrapolate=True),
         FalseDiscoveryRate(0.2),
         FalseDiscoveryRate(0.5, pooled=True),
+        FalseDiscoveryRate(0.5, pooled=True, horizon=None),
         Budget(3),
         Budget(3, extrapolate=True),
     ],
@@ -36,11 +37,26 @@ def test_a_policy_survives_json(policy: Policy) -> None:
 
 def test_policies_as_a_pipeline_file_has_them() -> None:
     assert read_policy({"false_alarm_rate": 0.001}) == FalseAlarmRate(0.001)
-    assert read_policy({"fdr": 0.05, "pooled": True}) == FalseDiscoveryRate(0.05, pooled=True)
+    assert read_policy({"fdr": 0.05, "pooled": True}).afresh() == FalseDiscoveryRate(0.05, pooled=True)
     assert read_policy({"fdr": 0.05}) == FalseDiscoveryRate(0.05)
     assert read_policy({"budget": 50}) == Budget(50)
     assert read_policy({"false_alarm_rate": 1e-4, "extrapolate": True}) == FalseAlarmRate(1e-4, extrapolate=True)
     assert Budget(50).to_dict() == {"budget": 50}
+
+
+def test_a_version_keeps_the_shares_of_the_budget_that_it_was_sealed_with() -> None:
+    before = {"fdr": 0.05, "pooled": True}  # as it was sealed before there was a horizon
+    sealed = read_policy(before)
+    assert sealed == FalseDiscoveryRate(0.05, pooled=True, horizon=None)
+    assert sealed.to_dict() == before
+    new = sealed.afresh()
+    assert new.to_dict() == {"fdr": 0.05, "pooled": True, "horizon": 1000}
+    assert read_policy(new.to_dict()) == new
+    # The store knows a version's sequence by these words.
+    assert sealed.words == new.words
+    assert FalseDiscoveryRate(0.05).afresh() == FalseDiscoveryRate(0.05)
+    with pytest.raises(CalibrationError, match="without pooled"):
+        FalseDiscoveryRate(0.05, horizon=None)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +71,10 @@ def test_policies_as_a_pipeline_file_has_them() -> None:
         ({"fdr": True}, "True"),
         ({"fdr": 1}, "between 0 and 1"),
         ({"fdr": 0.1, "pooled": 1}, "true or false"),
+        ({"fdr": 0.1, "pooled": True, "horizon": 0}, "1 or more"),
+        ({"fdr": 0.1, "pooled": True, "horizon": 2.5}, "2.5"),
+        ({"fdr": 0.1, "pooled": False, "horizon": 1000}, "horizon"),
+        ({"fdr": 0.1, "horizon": 1000}, "horizon"),
         ({"budget": 0}, "1 or more"),
         ({"budget": 3, "extrapolate": 1}, "true or false"),
         ({"fdr": 0.1, "extrapolate": True}, "extrapolate"),

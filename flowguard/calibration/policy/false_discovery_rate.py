@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from numpy.typing import ArrayLike, NDArray
@@ -38,6 +38,10 @@ class FalseDiscoveryRate(Policy):
     batches without anomalies, where anything is flagged, flag ordinary records alone. Groups with references of their
     own change nothing. p-values that are no ranks among held-out records are refused with a CalibrationError.
 
+    `horizon`: which shares of the budget batches get where it is pooled, see `lond.share`. A sequence of batches must
+    keep its own, so it is in the plain JSON, which is sealed with a version. Where that has none, it is None: that of
+    versions sealed before there was one. A new version's is today's, see `afresh`.
+
     >>> FalseDiscoveryRate(0.2).decide([0.9, 0.01, 0.15], n_reference=99).flag.tolist()
     [False, True, False]
     >>> pooled = FalseDiscoveryRate(0.2, pooled=True)
@@ -47,11 +51,17 @@ class FalseDiscoveryRate(Policy):
 
     rate: float
     pooled: bool = False
+    horizon: int | None = lond.HORIZON
     name: ClassVar[str] = "fdr"
 
     def __post_init__(self) -> None:
         if not 0 < self.rate < 1:
             raise CalibrationError(f"fdr is {self.rate}; expected a number between 0 and 1")
+        h = self.horizon
+        if h is not None and (isinstance(h, bool) or not isinstance(h, int) or h < 1):
+            raise CalibrationError(f"horizon is {h!r}; expected over how many batches the budget is spread, 1 or more")
+        if not self.pooled and h != lond.HORIZON:
+            raise CalibrationError(f"horizon is {h!r} without pooled; a rate per batch spreads no budget over batches")
 
     @property
     def words(self) -> str:
@@ -93,13 +103,20 @@ class FalseDiscoveryRate(Policy):
 
         return decided
 
+    def afresh(self) -> Self:
+        return replace(self, horizon=lond.HORIZON)
+
     def to_dict(self) -> dict[str, Any]:
-        return {self.name: self.rate, "pooled": self.pooled}
+        kept = {"horizon": self.horizon} if self.pooled and self.horizon is not None else {}
+        return {self.name: self.rate, "pooled": self.pooled, **kept}
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Self:
-        only(given, cls.name, "pooled")
-        return cls(rate(given, cls.name), switch(given, "pooled"))
+        if not switch(given, "pooled"):
+            only(given, cls.name, "pooled")
+            return cls(rate(given, cls.name))
+        only(given, cls.name, "pooled", "horizon")
+        return cls(rate(given, cls.name), pooled=True, horizon=given.get("horizon"))
 
     def _decide(
         self,
@@ -127,4 +144,5 @@ class FalseDiscoveryRate(Policy):
             t=history.t,
             discoveries_before=history.discoveries,
             n_reference=1 / smallest - 1,
+            horizon=self.horizon,
         )

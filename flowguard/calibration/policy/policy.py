@@ -124,6 +124,10 @@ class Policy(ABC):
     ) -> Decision:
         """`decide` of checked p-values, and the `smallest` p-value that each record's reference can give, (n,)."""
 
+    def afresh(self) -> Self:
+        """The policy as a version that is yet to be made has it, not one whose plain JSON was sealed before."""
+        return self
+
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON, as in a pipeline file."""
