@@ -171,6 +171,7 @@ def test_what_a_calibration_cannot_reach_is_said_in_the_batch(tmp_path: Path) ->
     manifest = score(path, batch="part0")[0].manifest
     assert manifest.flagged == 0
     assert manifest.level == 0.0
+    assert manifest.policy == {"fdr": 0.01, "pooled": True, "horizon": 1000}, "sealed with the version"
     assert manifest.note is not None
     assert "calibration records are needed" in manifest.note
 
