@@ -3,14 +3,18 @@
     OMP_NUM_THREADS=1 python benchmarks/calibration.py
     OMP_NUM_THREADS=1 python benchmarks/calibration.py --parts null --runs 1000
 
-About three minutes of one core. Records are drawn from a mixture of Gaussians in eight correlated columns, half of the
+About ten minutes of one core. Records are drawn from a mixture of Gaussians in eight correlated columns, half of the
 anomalies ordinary in every column (calibration_records.py). Every run draws its calibration and batches afresh; a
 detector is fitted once, on records of its own. `exact` scores by the mixture's own -log density, which is what a
 perfect fit would, `flowguard` by a small flow's, and IsolationForest is scikit-learn's under the same calibration.
 Figures are means over runs, +- their standard error. A goal is held where the rate is at most what was asked and three
 standard errors; false alarms must not stay further below either, and LOND must have half of the power that
-Benjamini-Hochberg has batch by batch. `lowest level`: LOND's for as many flags as there are anomalies, over the batches
-that have any, as a multiple of 1 / (n + 1): below 1 there were batches that could not be flagged.
+Benjamini-Hochberg has batch by batch, levels not below 1 / (n + 1), and the same decisions after kills.
+
+`lowest level`: LOND's for as many flags as there are anomalies, over the batches that have any, as a multiple of
+1 / (n + 1): below 1 there were batches that could not be flagged. `killed twice`: the first run's sequence once more,
+with its budget in a store and by processes of which two are killed, one between two batches and one inside a decision
+(calibration_kill.py); whether all places, discoveries and levels are the same.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from calibration_kill import Place, called, through_kills
 from calibration_records import Array, Mixture, Scorer, flow, forest
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -41,8 +46,15 @@ PLANTED = 5000, 2000
 TRAINED = 10_000
 BATCHES, BATCH, ODD = 200, 500, 10
 """Batches of `pooled`, records of each, and anomalies of those that have any."""
-EVERY = {1: 20_000, 10: 100_000}
-"""Batches from one with anomalies to the next, and the calibration records that keeps levels above 1 / (n + 1)."""
+EVERY = ((1, 20_000), (10, 100_000), (10, 1_000_000))
+"""Batches from one with anomalies to the next, and calibration records.
+
+A million keep levels above 1 / (n + 1) whatever is found, also where nothing is before the last batch.
+"""
+DRAWN = 100_000
+"""Calibration records that are drawn and scored at once."""
+KILLED = 0.35, 0.7
+"""Where processes are killed, as shares of the batches: after a decision, and inside one."""
 
 Ranker = Callable[[Array, Array, np.random.Generator], Array]
 
@@ -117,37 +129,55 @@ def planted(
 
 
 def pooled(
-    name: str, score: Scorer, mixture: Mixture, every: int, *, runs: int, seed: int
+    name: str, score: Scorer, mixture: Mixture, every: int, n: int, *, runs: int, seed: int
 ) -> Iterator[Sequence[str] | None]:
     """False discoveries over all batches: a row for LOND and one for Benjamini-Hochberg; None after every run."""
     rng = np.random.default_rng(seed)
-    n = EVERY[every]
     policies = {"LOND": FalseDiscoveryRate(TARGET, pooled=True), "BH per batch": FalseDiscoveryRate(TARGET)}
     false, found = ({policy: np.zeros(runs) for policy in policies} for _ in range(2))
-    lowest = np.inf
+    odd = np.array([ODD if t % every == 0 else 0 for t in range(1, BATCHES + 1)])
+    drawn = [min(DRAWN, n - done) for done in range(0, n, DRAWN)]
+    lowest, unharmed = np.inf, False
     for run in range(runs):
-        reference = np.sort(score(mixture.draw(n, rng)))
-        flagged, wrong = dict.fromkeys(policies, 0), dict.fromkeys(policies, 0)
-        for t in range(1, BATCHES + 1):
-            odd = ODD if t % every == 0 else 0
-            if odd:
-                lowest = min(lowest, TARGET * share(t) * (flagged["LOND"] + odd) / BATCH)
-            p = p_value(reference, batch(score, mixture, BATCH, odd, rng))
-            for key, policy in policies.items():
-                flag = policy.decide(p, n_reference=n, history=History(t, flagged[key])).flag
-                flagged[key] += int(flag.sum())
-                wrong[key] += int(flag[odd:].sum())
-        for key in policies:
-            false[key][run] = wrong[key] / max(1, flagged[key])
-            found[key][run] = (flagged[key] - wrong[key]) / (ODD * (BATCHES // every))
+        reference = np.sort(np.concatenate([score(mixture.draw(some, rng)) for some in drawn]))
+        p = np.array([p_value(reference, batch(score, mixture, BATCH, some, rng)) for some in odd])
+        for key, policy in policies.items():
+            places, flags = in_turn(policy, p, n)
+            wrong = sum(int(flag[some:].sum()) for some, flag in zip(odd, flags, strict=True))
+            flagged = sum(place.discoveries for place in places)
+            false[key][run] = wrong / max(1, flagged)
+            found[key][run] = (flagged - wrong) / odd.sum()
+            if key == "LOND":
+                reached = [TARGET * share(at.t) * (at.discoveries_before + ODD) / BATCH for at in places]
+                lowest = min(lowest, np.array(reached)[odd > 0].min())
+                if not run:
+                    after, inside = (round(at * BATCHES) for at in KILLED)
+                    unharmed = through_kills(p, n, TARGET, after=after, inside=inside) == places
         yield None
     for key in policies:
         rate, power = Mean.of(false[key]), Mean.of(found[key])
-        half = power.mean >= found["BH per batch"].mean() / 2
-        above = lowest / smallest_level(n)
-        reach, held = (f"{above:.1f}", yes(rate.at_most(TARGET) and half)) if key == "LOND" else ("", "not its goal")
+        told = ["", "", "not its goal"]
+        if key == "LOND":
+            above = lowest / smallest_level(n)
+            half = power.mean >= found["BH per batch"].mean() / 2
+            met = {"rate": rate.at_most(TARGET), "power": half, "level": above >= 1, "kills": unharmed}
+            missed = ", ".join(goal for goal, held in met.items() if not held)
+            told = [f"{above:.1f}", "the same" if unharmed else "DIFFERS", f"NO: {missed}" if missed else "yes"]
         where = "each" if every == 1 else f"1 of {every}"
-        yield [where, f"{n:,}", name, key, str(rate), str(power), reach, held]
+        yield [where, f"{n:,}", name, key, str(rate), str(power), *told]
+
+
+def in_turn(policy: FalseDiscoveryRate, p: Array, n: int) -> tuple[list[Place], list[Array]]:
+    """The places of batches `p` (batches, records) and their flags, decided one after the other without a store."""
+    places: list[Place] = []
+    flags: list[Array] = []
+    before = 0
+    for t, values in enumerate(p, start=1):
+        made = policy.decide(values, n_reference=n, history=History(t, before))
+        places.append(Place(called(t), t, len(values), before, made.discoveries, made.level))
+        flags.append(made.flag)
+        before += made.discoveries
+    return places, flags
 
 
 def batch(score: Scorer, mixture: Mixture, m: int, odd: int, rng: np.random.Generator) -> Array:
@@ -173,13 +203,23 @@ def heads() -> Mapping[str, Table]:
     names = {
         "null": ["score", "rate asked %", "alarms %", "in se", "goal held"],
         "planted": ["anomalies %", "score", "FDR %", "power %", "goal held"],
-        "pooled": ["odd batches", "calibration", "score", "policy", "FDR %", "power %", "lowest level", "goal held"],
+        "pooled": [
+            "odd batches",
+            "calibration",
+            "score",
+            "policy",
+            "FDR %",
+            "power %",
+            "lowest level",
+            "killed twice",
+            "goal held",
+        ],
     }
     made = {}
     for part, title in titles.items():
         made[part] = Table(title=title)
         for name in names[part]:
-            left = name in ("score", "policy", "goal held")
+            left = name in ("score", "policy", "killed twice", "goal held")
             made[part].add_column(name, justify="left" if left else "right", no_wrap=True)
     return made
 
@@ -243,11 +283,11 @@ def planned(
         ]
     return [
         [
-            (name, few, pooled(name, score, mixture, every, runs=few, seed=seed))
+            (name, few, pooled(name, score, mixture, every, n, runs=few, seed=seed))
             for name, score in scores.items()
             if name != "IsolationForest"  # slow, and another score teaches nothing more
         ]
-        for every in EVERY
+        for every, n in EVERY
     ]
 
 

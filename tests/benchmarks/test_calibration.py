@@ -32,9 +32,11 @@ def test_anomalies_are_strange_and_half_of_them_in_no_column_alone() -> None:
 
 def test_every_part_gives_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibration, "BATCHES", 20)
+    monkeypatch.setattr(calibration, "EVERY", ((1, 2000), (10, 20_000), (10, 150_000)))
+    monkeypatch.setattr(calibration, "DRAWN", 50_000)
     mixture = Mixture.of(1)
     scores = {"exact": mixture.score}
-    for part, rows in (("null", 6), ("planted", 3), ("pooled", 4)):
+    for part, rows in (("null", 6), ("planted", 3), ("pooled", 6)):
         table = calibration.heads()[part]
         for section in calibration.planned(part, scores, mixture, runs=10, seed=0):
             for _, runs, steps in section:
