@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,38 +14,21 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from flowguard.calibration import FalseAlarmRate
 from flowguard.calibration.cells import ALL
-from flowguard.calibration.conformal import smallest_level
 from flowguard.calibration.scores import by_name
+from flowguard.detector.cross import Folds, deal, fit_folds
+from flowguard.detector.defaults import architecture, calibrated, split
 from flowguard.detector.detector import Detector, Engine
-from flowguard.detector.fit import Columns, ScoreName, calibrate, fit, hold
+from flowguard.detector.fit import Columns, ScoreName, fit
 from flowguard.detector.frame import frame_of, kinds_of, names_of
 from flowguard.detector.groups import group_values
 from flowguard.detector.sampling import context_batch, sample, seeded
-from flowguard.detector.storage import load, save
+from flowguard.detector.storage import load_folds, save
 from flowguard.encoding import ContextSettings, FeatureSettings
 from flowguard.errors import CalibrationError, InputError
 from flowguard.tables.arrow import conform
 from flowguard.training import TrainingSettings, choose_device
 
-LEVEL = 0.01
-"""The default false alarm rate; on tables too small for it, the smallest that their calibration supports."""
-
-KERNEL = 2000
-"""Records that kernel densities keep beside the flow."""
-FLOW = {
-    "family": "maf",
-    "transformer": "affine",
-    "orders": 2,
-    "layers": 2,
-    "hidden": None,
-    "dropout": None,
-    "noise": None,
-}
-"""The flow, unless another family is named; None is left to the size of the table."""
-
-_VALIDATION, _CALIBRATION = 0.1, 0.2
 _CHUNK = 65_536
 
 
@@ -55,7 +37,8 @@ class FlowDetector(OutlierMixin, BaseEstimator):
 
     `fit(X)` takes NumPy arrays, pandas and Arrow tables, with categories, booleans and missing values as they are. Part
     of the records is held out to stop training early and to calibrate, so that `p_values` of records like those of the
-    fit are valid: P(p <= a) <= a. Higher `score_samples` = more ordinary, as in scikit-learn.
+    fit are valid: P(p <= a) <= a (`folds`, for small tables, promise less). Higher `score_samples` = more ordinary, as
+    in scikit-learn.
 
     Parameters
     ----------
@@ -65,6 +48,11 @@ class FlowDetector(OutlierMixin, BaseEstimator):
         mixed, largest, typicality, sum, fisher, higher_criticism, experts (what default is with `kernel`).
     false_alarm_rate : share of ordinary records that may be flagged. None: 0.01, or on smaller tables the smallest
         level that the calibration supports, with a warning that names it. A level it cannot support is refused.
+    folds : None: a fifth of the records is held out to calibrate on. A whole number K of 2 or more, for tables too
+        small for that: K densities are each trained without a fold of the records and calibrated on it, at K trainings
+        and one more, and K times the work of a score; a tenth is kept apart to stop training, and with `kernel` a tenth
+        for scores to rank among. `p_values` are cross-conformal and promise less: P(p <= a) <= 2 a + an excess, though
+        P is close to a in practice. `bound_` says what that comes to; folds of a single record have no excess.
     model : settings of the density by name, as in a pipeline file's `model` section: family, transformer, orders, ...
         Default: two affine autoregressive flows in different column orders, with two kernel densities of 2,000 records
         and the columns by themselves beside them (`kernel=0`: the flows alone, and no record is kept).
@@ -74,9 +62,13 @@ class FlowDetector(OutlierMixin, BaseEstimator):
 
     Attributes
     ----------
-    detector_ : the fitted `Detector` (encoder, density, calibration), what bundles hold and pipelines use.
-    offset_ : minus the score above which records are flagged; `decision_function` = `score_samples` - `offset_`.
-    false_alarm_rate_ : the level in force. n_features_in_, feature_names_in_ : as in scikit-learn.
+    detector_ : the fitted `Detector` (encoder, density, calibration), what bundles hold and pipelines use. With folds
+        it is trained on the records of all of them, has no calibration, and log_likelihood, explain and sample are its.
+    folds_ : the `Folds`, which give scores, p-values and flags; None where records were held out.
+    offset_ : what `score_samples` of flagged records is below; `decision_function` = `score_samples` - `offset_`.
+    false_alarm_rate_ : the level in force. bound_ : the greatest probability that an ordinary record is flagged: that
+        level, more with folds, None where a model of the tail has a part in it.
+    n_features_in_, feature_names_in_ : as in scikit-learn.
 
     Errors: InputError (a ValueError) for input that is no table or lacks a column; CalibrationError for a level that
     cannot be supported.
@@ -95,6 +87,7 @@ class FlowDetector(OutlierMixin, BaseEstimator):
         categories: Sequence[str | int] = (),
         score_by: ScoreName = "default",
         false_alarm_rate: float | None = None,
+        folds: int | None = None,
         model: dict[str, Any] | None = None,
         training: dict[str, Any] | None = None,
         device: str = "cpu",
@@ -105,6 +98,7 @@ class FlowDetector(OutlierMixin, BaseEstimator):
         self.categories = categories
         self.score_by = score_by
         self.false_alarm_rate = false_alarm_rate
+        self.folds = folds
         self.model = model
         self.training = training
         self.device = device
@@ -114,12 +108,10 @@ class FlowDetector(OutlierMixin, BaseEstimator):
     # -- fit ---------------------------------------------------------------------------------------------------------
 
     def fit(self, X: Any, y: Any = None) -> FlowDetector:
-        """Learn the density of the records of X and calibrate on those held out; y is ignored."""
-        if (
-            self.score_by != "default"
-            and by_name(self.score_by).name == "experts"
-            and not self._architecture()["kernel"]
-        ):
+        """Learn the density of the records of X and calibrate on those held out, or by folds; y is ignored."""
+        settings = architecture(self.model)
+        asked = None if self.score_by == "default" else by_name(self.score_by)
+        if asked is not None and asked.name == "experts" and not settings["kernel"]:
             raise CalibrationError("`experts` adds up what several densities say; give model={'kernel': 2000} or so.")
         frame = frame_of(self, X, reset=True)
         if len(frame) < 2:
@@ -127,26 +119,39 @@ class FlowDetector(OutlierMixin, BaseEstimator):
         table = pa.Table.from_pandas(frame, preserve_index=False)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         columns = self._columns(frame, table)
-        training, validation, held = _parts(table, seed=seed)
-        detector, result = fit(
-            lambda: training.to_batches(max_chunksize=_CHUNK),
-            lambda: validation.to_batches(max_chunksize=_CHUNK),
-            columns=columns,
-            architecture=self._architecture() | ({} if len(held) else {"kernel": 0}),
-            settings=TrainingSettings(**{**(self.training or {}), "seed": seed}),
-            engine=Engine(),
-            device=choose_device(self.device),
-            threads=self.threads,
-        )
-        self.n_iter_ = len(result.history)
-        self.detector_ = self._calibrated(detector, held)
+
+        def train(training: pa.Table, stopping: pa.Table, seed: int) -> Detector:
+            detector, result = fit(
+                lambda: training.to_batches(max_chunksize=_CHUNK),
+                lambda: stopping.to_batches(max_chunksize=_CHUNK),
+                columns=columns,
+                architecture=settings,
+                settings=TrainingSettings(**{**(self.training or {}), "seed": seed}),
+                engine=Engine(),
+                device=choose_device(self.device),
+                threads=self.threads,
+            )
+            self.n_iter_ = len(result.history)
+            return detector
+
+        if self.folds is None:
+            training, stopping, held = split(table, seed=seed)
+            if not len(held):
+                settings["kernel"] = 0
+            detector, level = calibrated(
+                train(training, stopping, seed), held, level=self.false_alarm_rate, score=self.score_by
+            )
+            self.detector_, self.folds_, self.false_alarm_rate_ = detector, None, level
+        else:
+            # Kernel densities sit on the records that stop training: others have to say how deep in the tail one is.
+            ranked = bool(settings["kernel"]) and (asked is None or asked.ranks)
+            dealt = deal(table, self.folds, ranked=ranked, seed=seed)
+            self.detector_, self.folds_ = fit_folds(
+                train, table, dealt, level=self.false_alarm_rate, score=self.score_by, seed=seed
+            )
+            self.false_alarm_rate_ = self.folds_.level
         self._set_level()
         return self
-
-    def _architecture(self) -> dict[str, Any]:
-        given = dict(self.model or {})
-        # Settings of one family mean nothing to another.
-        return {"kernel": KERNEL, **(FLOW if given.get("family", "maf") == "maf" else {}), **given}
 
     def _columns(self, frame: pd.DataFrame, table: pa.Table) -> Columns:
         context, categories = (names_of(frame, given) for given in (self.context, self.categories))
@@ -160,45 +165,31 @@ class FlowDetector(OutlierMixin, BaseEstimator):
             types={name: str(table.schema.field(name).type) for name in kinds},
         )
 
-    def _calibrated(self, detector: Detector, held: pa.Table) -> Detector:
-        """Calibrated at the level asked for, or the best there is; without calibration where no record is held out."""
-        self.false_alarm_rate_ = LEVEL if self.false_alarm_rate is None else self.false_alarm_rate
-        records = hold(detector, [(batch, np.arange(len(batch))) for batch in held.combine_chunks().to_batches()])
-        if not len(records):
-            if self.false_alarm_rate is not None:
-                raise CalibrationError("No record is left to calibrate on; a level cannot be guaranteed.")
-            warnings.warn(
-                "The table is too small to calibrate on: p-values are 1 and nothing is flagged.", stacklevel=3
-            )
-            return detector
-        try:
-            return calibrate(detector, records, policy=FalseAlarmRate(self.false_alarm_rate_), score=self.score_by)
-        except CalibrationError:
-            if self.false_alarm_rate is not None:
-                raise
-        # Half of the records may be needed to rank densities; what is left is known once they are split.
-        loose = calibrate(detector, records, policy=FalseAlarmRate(0.999999), score=self.score_by)
-        assert loose.calibration is not None
-        self.false_alarm_rate_ = smallest_level(loose.calibration.size)
-        warnings.warn(
-            f"The table is too small for a false alarm rate of {LEVEL:g}: {self.false_alarm_rate_:.3g} is the smallest "
-            "level that its calibration records support, and is used. Give more records, or name a level.",
-            stacklevel=3,
-        )
-        return calibrate(detector, records, policy=FalseAlarmRate(self.false_alarm_rate_), score=self.score_by)
-
     def _set_level(self) -> None:
         calibration = self.detector_.calibration
-        self.offset_ = -np.inf if calibration is None else -min(calibration.thresholds.values())
+        self.offset_ = -np.inf
+        self.bound_: float | None = 0.0
+        if self.folds_ is not None:
+            self.offset_, self.bound_ = self.folds_.offset, self.folds_.bound
+        elif calibration is not None:
+            self.offset_ = -min(calibration.thresholds.values())
+            self.bound_ = None if calibration.tails else calibration.rate_checked
 
     # -- what it says ------------------------------------------------------------------------------------------------
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """Minus the score, `(n,)`: higher = more ordinary. InputError where a record cannot be scored (infinite)."""
-        return -self._scores(X)[0]
+        """Minus the score, `(n,)`: higher = more ordinary. InputError where a record cannot be scored (infinite).
+
+        With folds no one score decides: it is the logarithm of the p-value, told apart among equals, see
+        `Folds.ordinary`.
+        """
+        folds = self._fitted_folds()
+        return -self._scores(X)[0] if folds is None else folds.ordinary(self._batch(X))
 
     def decision_function(self, X: Any) -> np.ndarray:
         """`score_samples` - `offset_`, `(n,)`: below 0 is flagged. A version with cells has an offset for each."""
+        if self._fitted_folds() is not None:
+            return self.score_samples(X) - self.offset_
         score, _, group = self._scores(X)
         calibration = self.detector_.calibration
         if calibration is None:
@@ -210,7 +201,10 @@ class FlowDetector(OutlierMixin, BaseEstimator):
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def p_values(self, X: Any) -> np.ndarray:
-        """Calibrated p-values, `(n,)`; all 1 where there was nothing to calibrate on."""
+        """Calibrated p-values, `(n,)`; all 1 where there was nothing to calibrate on. Flags are those <= the level."""
+        folds = self._fitted_folds()
+        if folds is not None:
+            return folds.p_values(self._batch(X)).values
         score, _, group = self._scores(X)
         calibration = self.detector_.calibration
         return np.ones(len(score)) if calibration is None else calibration.p_value(score, group)
@@ -257,24 +251,31 @@ class FlowDetector(OutlierMixin, BaseEstimator):
         check_is_fitted(self)
         named = getattr(self, "feature_names_in_", None)
         facts = {"features": self.n_features_in_, "names": None if named is None else list(named)}
-        return save(replace(self.detector_, provenance={**self.detector_.provenance, "face": facts}), folder)
+        detector = replace(self.detector_, provenance={**self.detector_.provenance, "face": facts})
+        return save(detector, folder, folds=self.folds_)
 
     @classmethod
     def load(cls, folder: str | Path) -> FlowDetector:
         """The detector sealed in `folder`, by `save` or by a pipeline; BundleError where a byte differs."""
-        detector = load(folder)
+        detector, folds = load_folds(folder)
         columns = list(detector.columns)
         facts = detector.provenance.get("face", {"features": len(columns), "names": columns})
         face = cls()
-        face.detector_, face.n_features_in_ = detector, facts["features"]
+        face.detector_, face.folds_, face.n_features_in_ = detector, folds, facts["features"]
         if facts["names"] is not None:
             face.feature_names_in_ = np.array(facts["names"], dtype=object)
-        if detector.calibration is not None:
+        if folds is not None:
+            face.false_alarm_rate_ = folds.level
+        elif detector.calibration is not None:
             face.false_alarm_rate_ = detector.calibration.rate_checked
         face._set_level()
         return face
 
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _fitted_folds(self) -> Folds | None:
+        check_is_fitted(self)
+        return self.folds_
 
     def _scores(self, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Score, log-likelihood and calibration cell of each record."""
@@ -301,12 +302,3 @@ class FlowDetector(OutlierMixin, BaseEstimator):
         tags.input_tags.string = True
         tags.input_tags.categorical = True
         return tags
-
-
-def _parts(table: pa.Table, *, seed: int) -> tuple[pa.Table, pa.Table, pa.Table]:
-    """Records to train on, to stop by and to calibrate on, at random: 70, 10, 20 %; of 9 or fewer, all to train."""
-    order = np.random.default_rng([seed, len(table)]).permutation(len(table))
-    stop, held = (int(len(table) * share) for share in (_VALIDATION, _CALIBRATION))
-    if not stop:
-        return table, table, table.slice(0, 0)
-    return table.take(order[stop + held :]), table.take(order[:stop]), table.take(order[stop : stop + held])
