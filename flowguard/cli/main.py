@@ -25,6 +25,7 @@ from flowguard.cli import (
     schema,
     score,
     train,
+    why,
 )
 from flowguard.errors import FlowguardError
 
@@ -75,7 +76,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
     return guarded
 
 
-for module in (init, check, train, score, flagged, report, drift, models, promote, recalibrate, demo, schema):
+for module in (init, check, train, score, flagged, why, report, drift, models, promote, recalibrate, demo, schema):
     app.command(module.__name__.rsplit(".", 1)[-1], help=module.__doc__, epilog=f"Example: `{module.EXAMPLE}`")(
         _guarded(module.command)
     )

@@ -95,7 +95,7 @@ def visible(text: str) -> str:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[str] = ()) -> None:
-    """A table for people; numbers in the `right` columns are aligned."""
+    """A table for people; numbers in the `right` columns are aligned. A cell of rich's `Text` is shown as it is."""
     view = Table(
         title=Text(visible(title)),
         title_justify="left",
@@ -107,7 +107,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, 
     for name in columns:
         view.add_column(Text(visible(name)), justify="right" if name in right else "left", overflow="fold")
     for row in rows:
-        view.add_row(*(Text(visible(str(cell))) for cell in row))
+        view.add_row(*(cell if isinstance(cell, Text) else Text(visible(str(cell))) for cell in row))
     console.print(view)
 
 

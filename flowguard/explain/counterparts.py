@@ -66,8 +66,9 @@ def gaps(one: Located, among: Located, *, widths: Sequence[int]) -> Array:
 
     Of two numbers the squared difference of their noise, averaged over the column orders: so far apart are they for
     records like these. Where either is at an atom, that of their places on the straight scale; of integers that of
-    their steps; another level, or one missing, counts as much as two independent numbers do. Context by entry, the
-    numeric ones, whose widths in `Encoded.context` are `widths`, before the categories.
+    their steps. A number that one of them lacks counts like an absurd one, another level as much as two independent
+    numbers do. Context by entry, the numeric ones, whose widths in `Encoded.context` are `widths`, before the
+    categories.
     """
     a, b = one.encoded, among.encoded
     if len(a) != 1:
@@ -81,12 +82,12 @@ def gaps(one: Located, among: Located, *, widths: Sequence[int]) -> Array:
     for place, column in enumerate(a.numbers):
         valued = (a.codes[:, column] == 0) & (b.codes[:, column] == 0)
         apart = np.where(valued, latent[:, place], line[:, place])
-        found[:, column] = np.where(there[:, column], apart, found[:, column])
+        found[:, column] = np.where(there[:, column], apart, 2 * found[:, column])
     for place, column in enumerate(a.integers):
         valued = (a.codes[:, column] == 0) & (b.codes[:, column] == 0)
         steps = np.square(a.lower[:, place] - b.lower[:, place])
         apart = np.where(valued, steps, line[:, len(a.numbers) + place])
-        found[:, column] = np.where(there[:, column], apart, found[:, column])
+        found[:, column] = np.where(there[:, column], apart, 2 * found[:, column])
     starts = np.cumsum([0, *widths])
     square = np.square(a.context - b.context)
     context = [square[:, start:stop].sum(axis=1) for start, stop in itertools.pairwise(starts)]
@@ -117,7 +118,8 @@ def likeness(reasons: Sequence[Told], others: Sequence[Told]) -> float:
     """How alike two records are odd, from -1 to 1: the cosine between the directions in which they are.
 
     A direction has a coordinate for each column, its deviations: (2 share)^1/2, as a share of z^2/2 is a standard
-    normal's, and negative below the expected range. So two records may be odd to different degrees and yet alike.
+    normal's, and negative where the value lies in the lower half of the expected range or below it. So two records may
+    be odd to different degrees and yet alike.
 
     >>> from types import SimpleNamespace as Reason
     >>> late = Reason(column="delay", share=8.0, observed=300.0, low=-9.0, high=40.0)
@@ -137,7 +139,8 @@ def likeness(reasons: Sequence[Told], others: Sequence[Told]) -> float:
 def _direction(reasons: Sequence[Told]) -> dict[str, float]:
     found: dict[str, float] = {}
     for reason in reasons:
-        below = reason.observed is not None and reason.low is not None and reason.observed < reason.low
+        ends = [end for end in (reason.low, reason.high) if end is not None]
+        below = reason.observed is not None and bool(ends) and reason.observed < sum(ends) / len(ends)
         size = math.sqrt(2 * reason.share) if 0 < reason.share < math.inf else 0.0
         found[reason.column] = -size if below else size
     return found

@@ -23,7 +23,9 @@ from flowguard.cli.main import app
 from flowguard.stages.score import score as score_stage
 from tests.conftest import meters, write_project
 
-COMMANDS = ("init", "check", "train", "score", "flagged", "report", "drift", "models", "promote", "demo", "schema")
+COMMANDS = (
+    *("init", "check", "train", "score", "flagged", "why", "report", "drift", "models", "promote", "demo", "schema"),
+)
 
 
 def flowguard_(*arguments: object) -> Result:

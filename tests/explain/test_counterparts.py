@@ -103,7 +103,8 @@ def test_a_column_tells_what_it_differs_by(encoder: Encoder) -> None:
         assert not np.delete(found[0], place).any()
         return float(found[0, place])
 
-    assert gap("channel", "shop") == gap("channel", None) == gap("power", None) == gap("site", "south") == INDEPENDENT
+    assert gap("channel", "shop") == gap("channel", None) == gap("site", "south") == INDEPENDENT
+    assert gap("power", None) == gap("items", None) == MOST
     assert 0 < gap("power", 5.1) < gap("power", 6.0) < gap("power", 7.0) <= gap("power", 1e9) == MOST
     assert 0 < gap("items", 4.0) < gap("items", 5.0) <= MOST
     assert gap("tax", 0.1) < 0.1, "next to an atom is near it"
@@ -130,6 +131,8 @@ def test_records_are_alike_in_which_columns_are_odd_and_to_which_side() -> None:
     assert likeness(both, [reason("air_time", 8.0)]) == 0.0
     below = [reason("dep_delay", 8.0, observed=-9.0), reason("arr_delay", 8.0, observed=-9.0)]
     assert likeness(both, below) == pytest.approx(-1.0)
+    inside = [reason("dep_delay", 8.0, observed=0.9)], [reason("dep_delay", 8.0, observed=0.1)]
+    assert likeness(both[:1], inside[0]) == -likeness(both[:1], inside[1]) == pytest.approx(1.0)
     # Of a level there is no side; a share that is none counts for nothing.
     assert likeness([reason("channel", 5.0, observed=None)], [reason("channel", 2.0, observed=None)]) == 1.0
     assert likeness([reason("channel", -5.0)], [reason("channel", 2.0)]) == 0.0

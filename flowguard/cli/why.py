@@ -1,0 +1,166 @@
+"""Why a record was flagged or not, as of the time it was scored, and what it is like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.text import Text
+
+from flowguard.cli import output
+
+if TYPE_CHECKING:
+    from flowguard.stages.verdict import Verdict
+    from flowguard.stages.why import Answer, Why
+
+EXAMPLE = "flowguard why pipelines/flights.yaml year=2013,month=5,day=25,carrier=DL,flight=1499,origin=LGA"
+
+
+def command(
+    file: Path = output.PIPELINE,
+    key: str = typer.Argument(
+        ...,
+        metavar="KEY",
+        help="The record: its record_id, or column=value,column=value of its key (part of it, if that is enough).",
+        show_default=False,
+    ),
+    batch: str | None = typer.Option(None, help="Look only in this batch."),
+    version: str | None = typer.Option(
+        None, help="An alias or a version number; by default the one that scored the batch last.", show_default=False
+    ),
+    near: int = typer.Option(3, min=0, max=20, help="How many counterparts of each kind to show; 0 is fastest."),
+    as_json: bool = output.JSON,
+) -> None:
+    from flowguard.stages.why import why
+
+    with output.reporting(as_json):
+        answer = why(file, key, batch=batch, version=version, near=near)
+    record = answer.record
+
+    def tell() -> None:
+        if record is None:
+            tell_matches(answer, file)
+        else:
+            tell_why(record)
+            named = record.verdict.batch
+            output.next_commands(f"flowguard flagged {file} --batch {named}", f"flowguard report {file}")
+
+    output.emit(answer, as_json, tell)
+
+
+def tell_matches(answer: Answer, file: Path) -> None:
+    """The records that match, of which one has to be chosen."""
+    shown = len(answer.matches)
+    rows = [
+        [*(one.key[name] for name in answer.key), one.batch, _number(one.score), _p(one), one.state, one.record_id]
+        for one in answer.matches
+    ]
+    title = f"{answer.total:,} records match" + (f", the first {shown}" if answer.total > shown else "")
+    columns = [*answer.key, "batch", "score", "p_value", "state", "record_id"]
+    output.table(title, columns, rows, right=("score", "p_value"))
+    output.say("\nName more of the key, a batch with --batch, or the record_id:")
+    output.next_commands(f"flowguard why {file} {answer.matches[0].record_id}")
+
+
+def tell_why(record: Why) -> None:
+    """All of it for people: the verdict, the numbers behind it, the reasons, the counterparts."""
+    verdict = record.verdict
+    name = ", ".join(f"{column} {value}" for column, value in verdict.key.items()) or f"record {verdict.record_id}"
+    scored = f"{verdict.scored_at[:16].replace('T', ' ')} UTC"
+    state = "not flagged" if verdict.state == "ordinary" else verdict.state
+    output.say(f"{name}: {state} in batch {verdict.batch} by version {verdict.version}, scored {scored}.")
+    output.say(record.sentence)
+    for note in record.notes:
+        output.say(note)
+    output.say("")
+    output.table("", ["", "as it was scored"], _facts(record))
+    if record.reasons:
+        output.say("")
+        when = "as written when it was scored" if record.written else "found now by the same version"
+        rows = [[f"{reason.share:+.2f}", reason.words] for reason in record.reasons]
+        output.table(f"Reasons, {when}", ["share", "reason"], rows, right=("share",))
+    if record.ordinary:
+        output.say("")
+        _tell_ordinary(record)
+    if record.alike:
+        output.say("")
+        keys = list(verdict.key)
+        rows = [
+            [*(one.key[name] for name in keys), one.batch, f"{one.p_value:.2g}", "\n".join(one.reasons)]
+            for one in record.alike
+        ]
+        output.table("Other flagged records like it", [*keys, "batch", "p_value", "reasons"], rows, right=("p_value",))
+    if record.others:
+        output.say("")
+        rows = [[str(one.version), one.scored_at[:10], _number(one.score), _p(one), one.state] for one in record.others]
+        columns = ["version", "scored", "score", "p_value", "state"]
+        output.table("What other versions said of it", columns, rows, right=("version", "score", "p_value"))
+
+
+def _facts(record: Why) -> list[list[str]]:
+    verdict = record.verdict
+    facts: list[tuple[str, str | None]] = []
+    if verdict.score is not None:
+        bound = "" if record.threshold is None else f"; above {_number(record.threshold)} is flagged in its cell"
+        facts += [
+            ("score", f"{_number(verdict.score)} ({record.score_name}){bound}"),
+            ("p_value", f"{_p(verdict)}{' (extrapolated)' if record.extrapolated else ''}"),
+            ("flagged at", f"{record.level:.2g} or below" if record.level else "nothing in this batch"),
+            ("place", f"{record.place:,} of {record.of:,} in its batch, the strangest first"),
+            (
+                "cell",
+                f"{record.cell}"
+                + ("" if record.cell_size is None else f", {record.cell_size:,} records to rank among"),
+            ),
+            (
+                "log_likelihood",
+                f"{_number(record.log_likelihood)} = log_mass {_number(record.log_mass)} "
+                f"+ log_density {_number(record.log_density)}",
+            ),
+        ]
+    facts += [
+        ("policy", record.policy),
+        ("guarantee", record.guarantee),
+        ("calibrated on", " to ".join(record.calibrated) or None),
+        ("version", f"{verdict.version} (bundle {record.bundle[:12]})"),
+        ("record_id", verdict.record_id),
+        ("in the source", None if record.origin == "not looked at" else record.origin),
+    ]
+    return [[name, told] for name, told in facts if told]
+
+
+def _tell_ordinary(record: Why) -> None:
+    """The nearest ordinary records beside the record, one line per column; what differs stands out."""
+    near = record.ordinary
+    keys = list(record.verdict.key)
+    rows: list[list[Any]] = [
+        [name, record.verdict.key[name], *(one.key[name] for one in near)] for name in keys if name not in record.values
+    ]
+    if any(one.batch != record.verdict.batch for one in near):
+        rows.append(["batch", record.verdict.batch, *(one.batch for one in near)])
+    rows.append(["p_value", _p(record.verdict), *(f"{one.p_value:.2g}" for one in near)])
+    for name, value in record.values.items():
+        cells = [
+            Text(f"≠ {output.visible(_shown(record, name, one.values[name]))}", style="bold yellow")
+            if name in one.differs
+            else _shown(record, name, one.values[name])
+            for one in near
+        ]
+        rows.append([name, _shown(record, name, value), *cells])
+    columns = ["", "this record", *("nearest" if not place else f"{place + 1}." for place in range(len(near)))]
+    output.table("The nearest ordinary records (≠: differs)", columns, rows)
+
+
+def _shown(record: Why, name: str, value: Any) -> str:
+    from flowguard.explain.named import show
+
+    return show(value, record.units.get(name))
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,.2f}"
+
+
+def _p(verdict: Verdict) -> str:
+    return "" if verdict.p_value is None else f"{verdict.p_value:.2g}"
