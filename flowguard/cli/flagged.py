@@ -56,7 +56,8 @@ def command(
             f"{found.total:,} flagged records" + (f", the strangest {top}" if found.total > top else ""),
         )
         if found.total:
-            output.next_commands(f"flowguard report {file}")
+            strangest = found.records[0].record_id
+            output.next_commands(f"flowguard why {file} {strangest}", f"flowguard report {file}")
         else:
             output.next_commands(f"flowguard score {file}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,8 +79,14 @@ def tell_why(record: Why) -> None:
     if record.reasons:
         output.say("")
         when = "as written when it was scored" if record.written else "found now by the same version"
-        rows = [[f"{reason.share:+.2f}", reason.words] for reason in record.reasons]
-        output.table(f"Reasons, {when}", ["share", "reason"], rows, right=("share",))
+        ranked = [getattr(reason, "contrast", None) for reason in record.reasons]
+        parts = {"contrast": ranked, "share": [reason.share for reason in record.reasons]}
+        parts = {name: part for name, part in parts.items() if any(map(_finite, part))}
+        rows = [
+            [*(f"{part[place]:+.2f}" if _finite(part[place]) else "" for part in parts.values()), reason.words]
+            for place, reason in enumerate(record.reasons)
+        ]
+        output.table(f"Reasons, {when}", [*parts, "reason"], rows, right=tuple(parts))
     if record.ordinary:
         output.say("")
         _tell_ordinary(record)
@@ -160,6 +167,10 @@ def _shown(record: Why, name: str, value: Any) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:,.2f}"
+
+
+def _finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
 
 
 def _p(verdict: Verdict) -> str:

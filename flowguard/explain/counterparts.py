@@ -119,7 +119,8 @@ def likeness(reasons: Sequence[Told], others: Sequence[Told]) -> float:
 
     A direction has a coordinate for each column, its deviations: (2 share)^1/2, as a share of z^2/2 is a standard
     normal's, and negative where the value lies in the lower half of the expected range or below it. So two records may
-    be odd to different degrees and yet alike.
+    be odd to different degrees and yet alike. Of reasons that have a contrast that counts, and of a pair half of it for
+    each column.
 
     >>> from types import SimpleNamespace as Reason
     >>> late = Reason(column="delay", share=8.0, observed=300.0, low=-9.0, high=40.0)
@@ -141,8 +142,12 @@ def _direction(reasons: Sequence[Told]) -> dict[str, float]:
     for reason in reasons:
         ends = [end for end in (reason.low, reason.high) if end is not None]
         below = reason.observed is not None and bool(ends) and reason.observed < sum(ends) / len(ends)
-        size = math.sqrt(2 * reason.share) if 0 < reason.share < math.inf else 0.0
-        found[reason.column] = -size if below else size
+        contrast, partner = getattr(reason, "contrast", None), getattr(reason, "partner", None)
+        nats = reason.share if contrast is None else contrast
+        names = [reason.column] if partner is None else [reason.column, partner]
+        size = math.sqrt(2 * nats / len(names)) if 0 < nats < math.inf else 0.0
+        for name in names:
+            found.setdefault(name, -size if below else size)
     return found
 
 

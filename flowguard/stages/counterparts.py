@@ -192,9 +192,8 @@ def flagged_alike(
 
 def around(scored: Mapping[str, Manifest], batch: str, *, version: int) -> list[Manifest]:
     """The batches before and after, by name, that the version scored too; the nearest first."""
-    names = sorted({*scored, batch})
-    place = names.index(batch)
-    near = sorted((name for name in names if name != batch), key=lambda name: abs(names.index(name) - place))
+    places = {name: place for place, name in enumerate(sorted({*scored, batch}))}
+    near = sorted((name for name in places if name != batch), key=lambda name: abs(places[name] - places[batch]))
     return [scored[name] for name in near if scored[name].version == version][: 2 * AROUND]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -136,3 +138,14 @@ def test_records_are_alike_in_which_columns_are_odd_and_to_which_side() -> None:
     # Of a level there is no side; a share that is none counts for nothing.
     assert likeness([reason("channel", 5.0, observed=None)], [reason("channel", 2.0, observed=None)]) == 1.0
     assert likeness([reason("channel", -5.0)], [reason("channel", 2.0)]) == 0.0
+
+
+def test_where_reasons_have_contrasts_these_count_and_a_pair_counts_for_both_columns() -> None:
+    def contrasted(column: str, contrast: float, partner: str | None = None) -> SimpleNamespace:
+        known = {"observed": 9.0, "low": 0.0, "high": 1.0, "share": float("nan")}
+        return SimpleNamespace(column=column, contrast=contrast, partner=partner, **known)
+
+    pair = [contrasted("dep_delay", 50.0, "arr_delay")]
+    assert likeness(pair, [contrasted("dep_delay", 8.0, "arr_delay")]) == pytest.approx(1.0)
+    assert likeness(pair, [contrasted("arr_delay", 8.0)]) == pytest.approx(np.sqrt(0.5))
+    assert likeness(pair, [contrasted("air_time", 8.0)]) == 0.0

@@ -153,6 +153,20 @@ def test_part_of_a_key_lists_what_there_is(changed: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_without_a_key_a_record_is_known_by_its_content(changed: Path) -> None:
+    changed.write_text(changed.read_text().replace("  key: [id]\n", ""))
+    score(changed, batch="odd", force=True)
+    strangest, *_ = flagged(changed, batch="odd", top=2).records
+    record = told(changed, strangest.record_id)
+    assert record.verdict.key == {}
+    assert record.values["flow"] == -500.0
+    assert record.ordinary[0].differs == ("flow",)
+    rewrite(changed, with_power(CONSTRUED, 4.321))
+    assert told(changed, strangest.record_id).origin == "gone"
+    with pytest.raises(InputError, match="names no key columns"):
+        why(changed, f"id={CONSTRUED}")
+
+
 def test_what_was_not_scored_is_refused_with_what_was(scored: Path, project: Path) -> None:
     with pytest.raises(InputError, match=r"no scored record has id=77777.*4 batches were scored, odd to part2.*key"):
         why(scored, "77777")
