@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/calibration.py
     OMP_NUM_THREADS=1 python benchmarks/calibration.py --parts null --runs 1000
 
-About ten minutes of one core. Records are drawn from a mixture of Gaussians in eight correlated columns, half of the
+About six minutes of one core. Records are drawn from a mixture of Gaussians in eight correlated columns, half of the
 anomalies ordinary in every column (calibration_records.py). Every run draws its calibration and batches afresh; a
 detector is fitted once, on records of its own. `exact` scores by the mixture's own -log density, which is what a
 perfect fit would, `flowguard` by a small flow's, and IsolationForest is scikit-learn's under the same calibration.
