@@ -234,8 +234,8 @@ def test_what_folds_cannot_do_is_said_with_the_remedy() -> None:
         FlowDetector(folds=3, score_by="experts", **CHEAP).fit(X)
 
 
-# At a level that 300 well-behaved records of the fit reach: two checks want some of those flagged, and at the default of
-# 1 % none is, as each was trained on by all detectors but one.
+# At a level that 300 well-behaved records of the fit reach: two checks want some of those flagged, and at the default
+# of 1 % none is, as each was trained on by all detectors but one.
 @pytest.mark.e2e
 @parametrize_with_checks([FlowDetector(folds=3, false_alarm_rate=0.25, **CHEAP)])
 def test_with_folds_it_is_a_scikit_learn_estimator(estimator: FlowDetector, check: Any) -> None:
