@@ -80,7 +80,10 @@ def tell_why(record: Why) -> None:
         output.say("")
         when = "as written when it was scored" if record.written else "found now by the same version"
         ranked = [getattr(reason, "contrast", None) for reason in record.reasons]
-        parts = {"contrast": ranked, "share": [reason.share for reason in record.reasons]}
+        parts: dict[str, list[float | None]] = {
+            "contrast": ranked,
+            "share": [reason.share for reason in record.reasons],
+        }
         parts = {name: part for name, part in parts.items() if any(map(_finite, part))}
         rows = [
             [*(f"{part[place]:+.2f}" if _finite(part[place]) else "" for part in parts.values()), reason.words]

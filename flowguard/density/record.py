@@ -230,7 +230,7 @@ class RecordDensity(nn.Module):
         return codes.index_select(1, self.numbers) == VALUE
 
     def latent(self, inputs: Inputs) -> Tensor:
-        """The noise that each record's numbers map to given the rest of it, `(n, orders, m)`, 0 where there is no value.
+        """The noise that each record's numbers map to given the rest of it, `(n, orders, m)`, 0 where there is none.
 
         Of ordinary records it is standard normal, whatever the context. A mixture of column orders has a code in each.
         """

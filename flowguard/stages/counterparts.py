@@ -27,6 +27,9 @@ ORDINARY = 0.05
 ENOUGH, MOST = 200, 5_000
 """Ordinary records that are looked among: at most so many, and from neighbouring batches only below the former."""
 
+BESIDE = 8
+"""So many neighbouring batches are read for ordinary records, at most."""
+
 AROUND = 30
 """So many batches before and after are looked through for flagged records."""
 
@@ -87,7 +90,7 @@ def draw_around(
     workspace: Workspace, source: Source, detector: Detector, near: Sequence[Manifest], drawn: Drawn
 ) -> None:
     """Add ordinary records of other batches, nearest batch first, until there are enough."""
-    for manifest in near:
+    for manifest in near[:BESIDE]:
         if len(drawn.ids) >= ENOUGH:
             return
         try:

@@ -72,7 +72,7 @@ def reasons_now(
     detector: Detector, one: pa.RecordBatch, record_id: str, top: int, notes: list[str]
 ) -> tuple[Reason, ...]:
     """The reasons of a record for which none were written."""
-    if not detector.explains:
+    if not getattr(detector, "explains", True):
         notes.append(f"No reasons: the family {detector.density.config['family']} has no exact terms by column.")
         return ()
     encoded = detector.encode(one)
