@@ -169,7 +169,8 @@ def _shown(record: Why, name: str, value: Any) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:,.2f}"
+    # Adding 0 makes a minus of what rounds to nothing disappear.
+    return "" if value is None else f"{round(value, 2) + 0.0:,.2f}"
 
 
 def _finite(value: float | None) -> bool:
