@@ -12,6 +12,7 @@ import typer
 
 from flowguard import __version__
 from flowguard.cli import (
+    cases,
     check,
     demo,
     drift,
@@ -76,7 +77,10 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
     return guarded
 
 
-for module in (init, check, train, score, flagged, why, report, drift, models, promote, recalibrate, demo, schema):
+for module in (
+    *(init, check, train, score, flagged, cases, why, report),
+    *(drift, models, promote, recalibrate, demo, schema),
+):
     app.command(module.__name__.rsplit(".", 1)[-1], help=module.__doc__, epilog=f"Example: `{module.EXAMPLE}`")(
         _guarded(module.command)
     )

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from flowguard.explain.distance import BETWEEN, distance, gap_in, rule
+from flowguard.explain.distance import BETWEEN, FEW, SMALL, distance, gap_in, rule
 from flowguard.explain.reason import Reason
 from flowguard.explain.setting import Common, Settings
 from flowguard.explain.symptom import Kind, Symptom, symptoms_of
@@ -28,6 +28,8 @@ MOST = 100.0
 SHARED = 0.5
 #: It may be the cause where this part has it.
 MOSTLY = 0.8
+#: Records with a further symptom stand apart from the rest where at most this part of the rest has a trace of it.
+TRACE = 0.1
 
 _LEAST, _MOST = 1e-3, 1e12
 
@@ -122,8 +124,8 @@ def find_cases(
     2. The symptom that explains the most (the parts of their shares that it has, over all records that are left) makes
        a case of all records that it leads in; and so on with the rest. Consequences go with their cause, as most
        records that have them have the cause as well.
-    3. A case is parted where some of its records have a context that others have not (`Settings.apart`), or lie out of
-       range by far more than the rest.
+    3. A case is parted where some of its records have a context that others have not (`Settings.apart`), a further
+       symptom that others have not, or lie out of range by far more than the rest.
 
     Neither the order of records nor how they came in batches is of any matter. `settings` are the columns of context,
     of the same records in the same order; without them cases have none. `order` is that in which the model explains
@@ -141,9 +143,9 @@ def find_cases(
     rows = sorted(range(len(records)), key=lambda i: (records[i].batch, records[i].record_id))
     found = _Found([records[i] for i in rows], np.array(rows, dtype=np.intp), settings, order, redact)
     cases = [
-        found.case(rows, _id(symptom, apart, place), symptom, far=far)
+        found.case(rows, _id(symptom, apart), symptom, far=far)
         for group, symptom in found.groups()
-        for rows, apart, far, place in found.parts(group)
+        for rows, apart, far in found.parts(group)
     ]
     return sorted(cases, key=lambda case: (-case.weight, case.id))
 
@@ -165,6 +167,7 @@ class _Found:
         self.place = {column: place for place, column in enumerate(order)}
         reasons = [_leading(record.reasons) for record in records]
         self.every = [{reason.column: reason for reason in record.reasons} for record in records]
+        self.given_at_most = max(len(its) for its in self.every)
         self.reasons = [
             dict(zip(symptoms, its)) if its else {UNKNOWN: None}
             for its, symptoms in zip(reasons, symptoms_of(reasons, redact=redact), strict=True)
@@ -201,26 +204,31 @@ class _Found:
                 found.append((mine, self.symptoms[best]))
         return found
 
-    def parts(self, rows: Rows) -> list[tuple[Rows, Common | None, bool, int]]:
-        """Step 3: the rows in parts, each with the context that sets it apart, whether some are nearer, and its place.
+    def parts(self, rows: Rows) -> list[tuple[Rows, str, bool]]:
+        """Step 3: the rows in parts, each with what sets it apart and whether others are nearer to what was expected.
 
-        The place is by size: the bulk of a case keeps its id whether or not a few records come to lie apart from it.
+        Parts at a distance from each other are told apart by their size: the bulk of a case keeps its id whether or not
+        a few records come to lie apart from it.
         """
-        found: list[tuple[Rows, Common | None]] = []
+        found: list[tuple[Rows, str]] = []
         while self.settings is not None:
             apart = self.settings.apart(self._mask(rows), without=self._columns(rows))
             if apart is None:
                 break
             inside = apart.rows[self.given[rows]]
-            found.append((rows[inside], apart))
+            found.append((rows[inside], f"{apart.column} {apart.words}"))
             rows = rows[~inside]
-        found.append((rows, None))
-        named = []
-        for within, apart in found:
-            parts = self._by_distance(within)
-            by_size = sorted((-len(part), far) for far, part in enumerate(parts))
-            named += [(parts[far], apart, far > 0, place) for place, (_, far) in enumerate(by_size)]
-        return named
+        found.append((rows, ""))
+        parts = []
+        for within, context in found:
+            for piece, company in self._by_company(within):
+                near = self._by_distance(piece)
+                by_size = sorted((-len(part), far) for far, part in enumerate(near))
+                parts += [
+                    (near[far], json.dumps([context, company, place]), far > 0)
+                    for place, (_, far) in enumerate(by_size)
+                ]
+        return parts
 
     def case(self, rows: Rows, case_id: str, symptom: Symptom, *, far: bool) -> Case:
         """The case of these rows."""
@@ -280,6 +288,24 @@ class _Found:
         its = self.reasons[i]
         return min(MOST, math.fsum(_share(its[one]) for one in symptoms if one in its))
 
+    def _by_company(self, rows: Rows) -> list[tuple[Rows, list[str]]]:
+        """The rows in parts that have another strong symptom and that have nothing of the kind, each with these."""
+        least = max(FEW, SMALL * len(rows))
+        for symptom in self._shared(rows, least / len(rows)):
+            has = np.array([symptom in self.reasons[i] for i in rows])
+            if np.median([_strength(self.reasons[i][symptom]) for i in rows[has]]) < ALONE:
+                continue
+            rest = rows[~has]
+            # Where there are as many reasons as are ever given, there may be more.
+            trace = sum(symptom.column in self.every[i] or len(self.every[i]) >= self.given_at_most for i in rest)
+            if least <= has.sum() <= len(rows) - least and trace <= TRACE * len(rest):
+                with_it = [
+                    (part, [symptom.column, symptom.kind.value, symptom.text, *more])
+                    for part, more in self._by_company(rows[has])
+                ]
+                return [*with_it, *self._by_company(rest)]
+        return [(rows, [])]
+
     def _by_distance(self, rows: Rows) -> list[Rows]:
         """The rows in parts that are out of range by clearly different amounts, the nearest first."""
         best, far = 0.0, np.zeros(len(rows), dtype=bool)
@@ -323,13 +349,16 @@ def _leading(reasons: Sequence[Reason]) -> list[Reason]:
 def _strength(reason: Reason | None) -> float:
     """How much a reason explains, as a positive finite number of nats; what is no number ranks as the largest.
 
-    Its contrast where there is one (how much likelier the record becomes if this column alone took its best value),
-    which a column that merely follows from a wrong one has not; else its share.
+    The lesser of its share and its contrast, where it has both: a column that follows from a wrong one before it has a
+    share but no contrast, as its own best value would help little; one that others after it no longer fit has a
+    contrast but no share. The wrong one has both.
     """
     if reason is None:
         return _LEAST
     contrast = _contrast(reason)
-    return _finite(reason.share if contrast is None else contrast)
+    if contrast is None:
+        return _finite(reason.share)
+    return _finite(contrast if math.isnan(reason.share) else min(contrast, reason.share))
 
 
 def _contrast(reason: Reason | None) -> float | None:
@@ -346,11 +375,9 @@ def _finite(nats: float | None) -> float:
     return _MOST if nats is None or math.isnan(nats) else min(max(nats, _LEAST), _MOST)
 
 
-def _id(symptom: Symptom, apart: Common | None, place: int) -> str:
-    facts: list[str | int] = [symptom.column, symptom.kind.value, symptom.text, place]
-    if apart is not None:
-        facts += [apart.column, apart.words]
-    return hashlib.sha256(json.dumps(facts, ensure_ascii=False).encode()).hexdigest()[:12]
+def _id(symptom: Symptom, apart: str) -> str:
+    facts = json.dumps([symptom.column, symptom.kind.value, symptom.text, apart], ensure_ascii=False)
+    return hashlib.sha256(facts.encode()).hexdigest()[:12]
 
 
 def _grouped(keys: NDArray[np.intp], n: int) -> list[Rows]:

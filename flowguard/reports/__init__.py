@@ -8,6 +8,7 @@ from flowguard.reports.histogram import score_histogram
 from flowguard.reports.page import (
     BatchReport,
     BatchSummary,
+    CaseLine,
     FlaggedRecord,
     RateLine,
     RunReport,
@@ -21,6 +22,7 @@ from flowguard.reports.version import calibration_plot, training_plot
 __all__ = [
     "BatchReport",
     "BatchSummary",
+    "CaseLine",
     "DriftReport",
     "FlaggedRecord",
     "RateLine",

@@ -65,6 +65,30 @@ class ScoreHistogram:
 
 
 @dataclass(frozen=True)
+class CaseLine:
+    """A case as a page shows it: `what` is wrong, in which `setting`, of how many records, `first` to `last` batch.
+
+    On a batch's page `here` of them are of that batch, and `href` leads to the case on the run's page. `links` are the
+    strangest of the records that the page is about, each with its name and where it is shown.
+    """
+
+    id: str
+    what: str
+    setting: str
+    records: int
+    weight: float
+    first: str
+    last: str
+    batches: int
+    here: int = 0
+    href: str = ""
+    links: Sequence[tuple[str, str]] = ()
+
+    def __post_init__(self) -> None:
+        _relative(self.href, *(link for _, link in self.links))
+
+
+@dataclass(frozen=True)
 class BatchReport:
     """One scored batch. `read == scored + quarantined`; rates are shares of scored records.
 
@@ -88,6 +112,7 @@ class BatchReport:
     histogram: ScoreHistogram | None = None
     quarantine: Mapping[str, int] = field(default_factory=dict)
     records: Sequence[FlaggedRecord] = ()
+    cases: Sequence[CaseLine] = ()
     notices: Sequence[str] = ()
     redact: Sequence[str] = ()
     calibrated: str = ""
@@ -174,6 +199,7 @@ class RunReport:
     holdout: RateLine | None = None
     groups: Sequence[RateLine] = ()
     strangest: Sequence[FlaggedRecord] = ()
+    cases: Sequence[CaseLine] = ()
     notices: Sequence[str] = ()
     redact: Sequence[str] = ()
     digest: str = ""

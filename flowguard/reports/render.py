@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -14,12 +15,13 @@ from flowguard.explain.reason import Reason
 from flowguard.explain.words import number, percent, redacted_reason
 from flowguard.reports import sentences
 from flowguard.reports.cells import cell
-from flowguard.reports.page import BatchReport, FlaggedRecord, RunReport
+from flowguard.reports.page import BatchReport, CaseLine, FlaggedRecord, RunReport
 from flowguard.reports.plots import flag_plot, log_scale, score_plot, trend_plot
 
-#: Records and batches listed on one page; the rest is counted, so that a page stays below 5 MB.
+#: Records, batches and cases listed on one page; the rest is counted, so that a page stays below 5 MB.
 MOST_RECORDS = 200
 MOST_BATCHES = 2000
+MOST_CASES = 50
 
 # : Each figure is drawn for a desk and for a phone; the stylesheet shows one. (class, width, height in CSS
 # pixels)
@@ -41,6 +43,7 @@ def render_batch(report: BatchReport) -> str:
         more=max(0, len(report.records) - MOST_RECORDS),
         unlisted=max(0, report.flagged - len(report.records)),
         scores=scores,
+        **_cases(report.cases),
         lead=_kept(sentences.on_batch(report)),
     )
 
@@ -60,6 +63,7 @@ def render_run(report: RunReport) -> str:
         lines=lines,
         remarks=[_kept(sentences.on_rate(x, unit=report.unit)) for x in (report.holdout, report.overall) if x],
         records=[_card(r, report.redact) for r in report.strangest[:MOST_RECORDS]],
+        **_cases(report.cases),
         batches=report.batches[:MOST_BATCHES],
         more_batches=max(0, len(report.batches) - MOST_BATCHES),
         widest=max((b.share for b in report.batches if math.isfinite(b.share)), default=0.0),
@@ -71,11 +75,22 @@ def render_run(report: RunReport) -> str:
     )
 
 
+def _cases(cases: Sequence[CaseLine]) -> dict[str, Any]:
+    """The heaviest cases, with bars, and what is left of them."""
+    listed, rest = cases[:MOST_CASES], cases[MOST_CASES:]
+    heaviest = max((case.weight for case in listed if math.isfinite(case.weight)), default=0.0)
+    return {
+        "cases": [(case, f"{100 * case.weight / heaviest if heaviest > 0 else 0:.1f}") for case in listed],
+        "more_cases": len(rest),
+        "more_case_records": sum(case.here or case.records for case in rest),
+    }
+
+
 def _kept(sentence: str) -> str:
     return sentence.replace(" %", "\u00a0%")  # no line may begin with a per cent sign
 
 
-def _page(template: str, **values: object) -> str:
+def _page(template: str, **values: Any) -> str:
     return _environment().get_template(template).render(**values)
 
 

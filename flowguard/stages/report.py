@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flowguard.detector import Detector
-from flowguard.errors import InputError, SchemaError, SourceError
+from flowguard.errors import InputError
+from flowguard.explain.cases import Case, Member
 from flowguard.reports import (
     BatchReport,
     BatchSummary,
+    CaseLine,
     FlaggedRecord,
     RateLine,
     RunReport,
@@ -30,6 +31,8 @@ from flowguard.reports import (
     run_picture,
     score_histogram,
 )
+from flowguard.reports.render import MOST_RECORDS
+from flowguard.stages.cases import Cases, cases_of
 from flowguard.stages.drift import drift_report
 from flowguard.stages.flagged import Flagged, of_batch, strangeness
 from flowguard.stages.manifest import Manifest, latest
@@ -40,9 +43,11 @@ from flowguard.stages.progress import work
 from flowguard.stages.rates import asked_share, holdout_line, rate_line
 from flowguard.stages.score import detector_of
 from flowguard.stages.workspace import Workspace
-from flowguard.tables import RecordIds, Source, atomic_path, atomic_text
+from flowguard.tables import atomic_path, atomic_text
 
 STRANGEST = 40
+#: Records that a case links to.
+LINKED = 24
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,9 @@ def report(pipeline: str | Path, *, batch: str | None = None) -> Reported:
     }
     pages: list[Path] = []
     strangest: list[Flagged] = []
-    with work("writing pages", total=len(names)) as bar, workspace.source() as source:
+    with workspace.source() as source:
+        cases = cases_of(workspace, source, scored, detectors)
+    with work("writing pages", total=len(names)) as bar:
         for place, name in enumerate(names):
             manifest = scored[name]
             records = sorted(of_batch(workspace, manifest, key), key=strangeness)
@@ -95,12 +102,12 @@ def report(pipeline: str | Path, *, batch: str | None = None) -> Reported:
                     names[place + 1] if place + 1 < len(names) else None,
                 )
                 text = render_batch(
-                    _batch_report(workspace, source, manifest, detectors[manifest.version], records, neighbours)
+                    _batch_report(workspace, manifest, detectors[manifest.version], records, cases, neighbours)
                 )
                 atomic_text(page, text)
                 pages.append(page)
             bar.advance(1, name)
-    run = _run_report(workspace, [scored[name] for name in names], detectors, strangest)
+    run = _run_report(workspace, [scored[name] for name in names], detectors, strangest, cases)
     run_page, picture, drift_page = folder / RUN, folder / "run.png", None
     if (observed := newest(workspace)) is not None:
         version, seen = observed
@@ -128,10 +135,10 @@ def report(pipeline: str | Path, *, batch: str | None = None) -> Reported:
 
 def _batch_report(
     workspace: Workspace,
-    source: Source,
     manifest: Manifest,
     detector: Detector,
     records: Sequence[Flagged],
+    cases: Cases,
     neighbours: tuple[str | None, str | None],
 ) -> BatchReport:
     calibration = detector.calibration
@@ -141,7 +148,6 @@ def _batch_report(
     if "scores" in manifest.files:
         path = workspace.folder / manifest.files["scores"]
         scores = pq.read_table(path, columns=["score"], partitioning=None)["score"].to_numpy()
-    whole = _whole_records(source, workspace.pipeline.source.key, manifest, detector, records)
     before, after = ((name, href(batch_page(name))) if name else None for name in neighbours)
     return BatchReport(
         pipeline=manifest.pipeline,
@@ -158,7 +164,10 @@ def _batch_report(
         threshold=threshold,
         histogram=score_histogram(scores, calibration.scores, threshold=threshold),
         quarantine=manifest.quarantined,
-        records=[_shown(record, values, here=True) for record, values in zip(records, whole, strict=True)],
+        records=[
+            _shown(record, cases.surroundings.whole(record.batch, record.record_id), here=True) for record in records
+        ],
+        cases=_batch_cases(cases, manifest.batch, {record.record_id for record in records[:MOST_RECORDS]}),
         notices=batch_notices(manifest, detector),
         redact=detector.redact,
         calibrated=calibrated_on(calibration, manifest),
@@ -174,6 +183,7 @@ def _run_report(
     manifests: Sequence[Manifest],
     detectors: Mapping[int, Detector],
     strangest: Sequence[Flagged],
+    cases: Cases,
 ) -> RunReport:
     newest = detectors[max(detectors)]
     calibration = newest.calibration
@@ -201,6 +211,7 @@ def _run_report(
         holdout=None if holdout is None else holdout_line(holdout, calibration, workspace.pipeline.unit_noun),
         groups=groups,
         strangest=[_shown(record, {}) for record in strangest],
+        cases=[_case(cases, case, case.records) for case in cases.cases],
         notices=run_notices(workspace.pipeline.split, detectors, [overall, *groups]),
         redact=newest.redact,
         digest=newest.digest,
@@ -222,24 +233,33 @@ def _summary(manifest: Manifest) -> BatchSummary:
     )
 
 
-def _whole_records(
-    source: Source, key: Sequence[str], manifest: Manifest, detector: Detector, records: Sequence[Flagged]
-) -> list[dict[str, Any]]:
-    """All columns of the flagged records, read again from the source; empty where it no longer has them."""
-    found: dict[str, dict[str, Any]] = {}
-    wanted = {record.record_id for record in records}
-    if wanted:
-        ids = RecordIds(key)
-        columns = list(dict.fromkeys([*detector.columns, *key]))
-        try:
-            for chunk in source.read(columns, batch=manifest.batch):
-                here = ids.update(chunk)
-                rows = [row for row, record_id in enumerate(here) if record_id in wanted]
-                values = chunk.take(pa.array(rows, pa.int64())).to_pylist()
-                found |= {here[row]: value for row, value in zip(rows, values, strict=True)}
-        except (SourceError, SchemaError):
-            return [{} for _ in records]
-    return [found.get(record.record_id, {}) for record in records]
+def _batch_cases(cases: Cases, batch: str, shown: Collection[str]) -> list[CaseLine]:
+    """The cases that have records in a batch, each with those of its records there that the page shows."""
+    found = []
+    for case in cases.cases:
+        mine = [member for member in case.records if member.batch == batch]
+        if mine:
+            line = _case(cases, case, [member for member in mine if member.record_id in shown], here=True)
+            found.append(replace(line, here=len(mine), href=f"{RUN}#case-{case.id}"))
+    return found
+
+
+def _case(cases: Cases, case: Case, members: Sequence[Member], *, here: bool = False) -> CaseLine:
+    """A case as a page shows it, with links to the strangest of `members`; `here`: on the page that shows them."""
+    return CaseLine(
+        id=case.id,
+        what=case.what,
+        setting=case.setting,
+        records=len(case.records),
+        weight=case.weight,
+        first=case.first,
+        last=case.last,
+        batches=case.batches,
+        links=[
+            (cases.name(member), f"{'' if here else href(batch_page(member.batch))}#{member.record_id}")
+            for member in members[:LINKED]
+        ],
+    )
 
 
 def _shown(record: Flagged, values: Mapping[str, Any], *, here: bool = False) -> FlaggedRecord:

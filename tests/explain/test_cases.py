@@ -46,8 +46,7 @@ def faults(seed=0) -> tuple[list[Flagged], dict[str, str]]:
     for _ in range(150):  # in another unit; what is explained after it no longer fits
         usual = rng.uniform(3, 6)
         its = [reason("power", 60 * usual * rng.normal(1, 0.02), usual - 1, usual + 1, rng.uniform(50, 500))]
-        if rng.random() < 0.7:
-            its.append(reason("flow", 10 * usual, 500.0, 900.0, rng.uniform(30, 900)))
+        its.append(reason("flow", 10 * usual, 500.0, 900.0, rng.uniform(30, 900) if rng.random() < 0.7 else 2.0))
         add("unit", *its)
     for _ in range(140):  # a stuck sensor
         usual = rng.uniform(20, 38) + rng.choice([0, 26])
@@ -151,15 +150,16 @@ def test_ids_stay_while_records_come_in():
     assert [case.id for case in find_cases(faults(seed=5)[0])[:3]] == ids
 
 
-def test_a_column_that_merely_follows_has_no_contrast_and_is_not_named():
+def test_columns_that_merely_follow_from_a_wrong_one_are_not_named():
     def contrasted(one, nats):
         object.__setattr__(one, "contrast", nats)
         return one
 
     def both(i):
         cause = contrasted(reason("power", 90.0, share=9.0), 80.0)
-        effect = contrasted(reason("flow", 0.1, share=500.0, rank=2), 1.0)
-        return Flagged("a", f"{i}", (cause, effect))
+        after = contrasted(reason("flow", 0.1, share=500.0, rank=2), 1.0)
+        before = contrasted(reason("site", 5.0, share=0.2, rank=3), 60.0)
+        return Flagged("a", f"{i}", (cause, after, before))
 
     (case,) = find_cases([both(i) for i in range(4)])
     assert case.what == "power too high"
@@ -179,7 +179,7 @@ def test_records_without_reasons_are_one_case_that_says_so():
 
 
 def test_parts_of_a_case_in_a_context_of_their_own_stand_apart():
-    records = [flagged(i, reason(observed=9.0 + i, share=9.0)) for i in range(60)]
+    records = [flagged(i, reason(observed=9.0 + i, share=9.0 - i / 60)) for i in range(60)]
     device = np.array(["d7" if i < 30 else f"d{i}" for i in range(60)], dtype=object)
     others = np.resize(np.array([f"d{i}" for i in range(60)], dtype=object), 600)
     same = np.array(["2026-01-01"] * 60, dtype=object), np.array(["2026-01-01"] * 600, dtype=object)
@@ -187,6 +187,20 @@ def test_parts_of_a_case_in_a_context_of_their_own_stand_apart():
     assert mine.title == "power too high: 30 records, d7 (all of them)"
     assert rest.title == "power too high: 30 records"
     assert rest.id == find_cases(records)[0].id, "the rest keeps its id"
+
+
+@pytest.mark.parametrize(("second", "cases"), [(50.0, 2), (4.0, 1)])
+def test_records_with_a_further_strong_symptom_stand_apart_from_those_without(second, cases):
+    alone = [flagged(i, reason(observed=9.0 + i, share=60.0)) for i in range(30)]
+    both = [
+        flagged(100 + i, reason(observed=9.0 + i, share=60.0), reason("flow", 0.1 + i / 100, share=second))
+        for i in range(20)
+    ]
+    found = find_cases([*alone, *both])
+    assert sorted(len(case.records) for case in found) == ([20, 30] if cases == 2 else [50])
+    # Where a third reason may have been left out, nothing is known of it.
+    cut = [flagged(200 + i, reason(observed=9.5 + i, share=60.0), reason("mode", share=2.0)) for i in range(12)]
+    assert len(find_cases([*alone[:1], *both, *cut])) == 1
 
 
 def test_nothing_of_a_redacted_column_is_told():
