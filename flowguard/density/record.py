@@ -202,9 +202,12 @@ class RecordDensity(nn.Module):
 
     def log_prob(self, inputs: Inputs) -> Tensor:
         """log p(record | context) alone, `(n,)`: cheaper than `forward` where there are experts."""
-        found = self._of_flow(inputs)
-        total = found.log_likelihood
+        total = self.flow_log_prob(inputs)
         return total if self.experts is None else self.experts.log_prob(inputs, total)
+
+    def flow_log_prob(self, inputs: Inputs) -> Tensor:
+        """The same without the experts, `(n,)`."""
+        return self._of_flow(inputs).log_likelihood
 
     def _of_flow(self, inputs: Inputs) -> RecordTerms:
         mass_terms = self._mass_terms(inputs)

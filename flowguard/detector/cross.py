@@ -183,7 +183,9 @@ def fit_folds(
         patterns.append(held.pattern)
     main = train(table.take(dealt.folds.ravel()), stopping, int(seeds[0]))
     by_column = [one for one in terms if one is not None]
-    if main.explains and by_column:
+    # Nobody learned from the records that ranks or stopping were left: ranges are calibrated on them.
+    main = replace(main, held=held_of(main, ranked).sample)
+    if main.has_terms and by_column:
         main = replace(main, baseline=Baseline.fit(np.concatenate(by_column), np.concatenate(patterns)))
     folds = Folds(tuple(detectors), in_force)
     if level is None and in_force > LEVEL:

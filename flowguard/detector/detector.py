@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,15 @@ import pandas as pd
 import pyarrow as pa
 
 from flowguard.calibration import Calibration, History, Policy
-from flowguard.density import RecordDensity
-from flowguard.detector.evaluate import Evaluation, evaluate, inputs_of, refusals, sealed_threads
+from flowguard.density import Inputs, RecordDensity
+from flowguard.detector.evaluate import Evaluation, evaluate, refusals, sealed_threads
 from flowguard.detector.groups import group_values
+from flowguard.detector.reasons import reasons_of
 from flowguard.detector.watch import Watched
 from flowguard.encoding import Encoded, Encoder
 from flowguard.errors import CalibrationError
-from flowguard.explain import Baseline, Reason, reasons_for
-from flowguard.explain.named import named
-from flowguard.explain.ranges import ranges_of
+from flowguard.explain import Baseline, Reason
+from flowguard.explain.expected import Expected
 from flowguard.tables import record_ids
 from flowguard.tables.arrow import conform
 
@@ -63,7 +64,8 @@ class Scores:
 class Detector:
     """Encoder, density and calibration; `calibration` and `baseline` are None until `calibrate` has run.
 
-    `watched` is what drift compares batches with, None where nobody asked for it.
+    `watched` is what drift compares batches with, None where nobody asked for it. `expected` is what held-out records
+    taught about ranges, made of the sample `held` of them when it is first asked for (`usual`); they are never sealed.
 
     `columns` maps every raw column that is read to its Arrow type as text, `key` names the columns that identify a
     record, `redact` those never shown. `provenance` and `history` are plain JSON.
@@ -79,6 +81,8 @@ class Detector:
     calibration: Calibration | None = None
     baseline: Baseline | None = None
     watched: Watched | None = None
+    expected: Expected | None = None
+    held: Inputs | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     history: Sequence[Mapping[str, Any]] = ()
     digest: str = ""
@@ -180,9 +184,19 @@ class Detector:
     # -- reasons -----------------------------------------------------------------------------------------------------
 
     @property
-    def explains(self) -> bool:
+    def has_terms(self) -> bool:
         """Whether exact shares by column exist: the density keeps one column order."""
         return self.density.triangular
+
+    @cached_property
+    def usual(self) -> Expected:
+        """What ranges and pairs are told by: `expected`, made of `held` where it was not sealed yet."""
+        if self.expected is not None:
+            return self.expected
+        if self.held is None:
+            return Expected.plain(self.density)
+        with sealed_threads(self.engine.threads):
+            return Expected.fit(self.density, self.encoder, self.held)
 
     def reasons(
         self,
@@ -193,48 +207,18 @@ class Detector:
         *,
         record_ids: Sequence[str],
         top: int,
-        level: float = 0.9,
     ) -> list[list[Reason]]:
         """The columns that make the records at `rows` strange, strongest first, each with its expected range.
 
-        `record_ids` names those rows. Ranges hold `level` of the probability given the columns before and the context.
+        `record_ids` names those rows. Strength is the contrast: how much likelier the record becomes if one column
+        takes its best value. Ranges hold 90 % of ordinary values given the rest of the record and the context. Shares
+        are exact, and NaN for a family that has none.
         """
-        baseline = self._calibrated_baseline()
-        part = encoded.take(rows)
-        if evaluation.terms is None:
-            evaluation, rows_of = self.evaluate(part, by_column=True), np.arange(len(rows))
-        else:
-            rows_of = rows
-        terms = evaluation.terms
-        assert terms is not None, "reasons by column need a density of one column order"
-        shares, _ = baseline.shares(terms[rows_of], evaluation.pattern[rows_of])
-        # The part of several column orders belongs to no column, so it is no reason; it is the last where it exists.
-        columns = len(self.encoder.feature_names)
-        # The values as they were delivered: decoding the encoded ones would add rounding.
-        raw = {
-            feature.name: batch.column(feature.column).take(pa.array(rows)).to_pylist()
-            for feature in self.encoder.features
-        }
-        values = np.column_stack([_plain(raw[feature.name], feature.kind) for feature in self.encoder.features])
-        inputs = inputs_of(part)
-        # How probable it is that a value is there; an integer's mass also holds that of the value itself.
-        present = evaluation.mass_terms[rows_of].copy()
-        whole = list(encoded.integers)
-        present[:, whole] = np.where(part.codes[:, whole] == 0, 0.0, present[:, whole])
-        with sealed_threads(self.engine.threads):
-            return reasons_for(
-                record_ids,
-                self.encoder.feature_names,
-                shares=shares[:, :columns],
-                terms=terms[rows_of, :columns],
-                values=values,
-                mass_terms=present,
-                expected=ranges_of(self.density, self.encoder, inputs, level=level),
-                named=named(self.density, self.encoder, inputs, raw, self.units),
-                units=self.units,
-                redact=self.redact,
-                top=top,
-            )
+        return reasons_of(self, batch, encoded, evaluation, rows, record_ids=record_ids, top=top)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is made of held-out records leaves this process, the records do not.
+        return {**self.__dict__, "expected": self.usual, "held": None}
 
     # -- what it is --------------------------------------------------------------------------------------------------
 
@@ -265,17 +249,3 @@ class Detector:
                 "This detector has no calibration yet: run `flowguard train` (or calibrate it) first."
             )
         return self.calibration
-
-    def _calibrated_baseline(self) -> Baseline:
-        if self.baseline is None:
-            raise CalibrationError(
-                "This detector has no calibration yet: run `flowguard train` (or calibrate it) first."
-            )
-        return self.baseline
-
-
-def _plain(values: Sequence[Any], kind: str) -> np.ndarray:
-    """Delivered values as numbers, NaN where there is none: of a category always."""
-    if kind == "category":
-        return np.full(len(values), np.nan)
-    return np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)

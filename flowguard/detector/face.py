@@ -214,12 +214,12 @@ class FlowDetector(OutlierMixin, BaseEstimator):
         return self._scores(X)[1]
 
     def explain(self, X: Any, *, top: int = 3) -> pd.DataFrame:
-        """The columns that make each record strange, strongest first: row, rank, column, share, low, high, words."""
+        """The columns that make each record strange, strongest first, one line each: see `flowguard.explain.Reason`.
+
+        `contrast`: how much likelier the record becomes if this column takes its best value, in nats; `share` is NaN
+        where the family has no exact one, or the table had no records to calibrate on.
+        """
         check_is_fitted(self)
-        if not self.detector_.explains:
-            raise InputError("Reasons need exact terms by column: use model={'family': 'maf'} in single order.")
-        if self.detector_.baseline is None:
-            raise CalibrationError("Reasons need calibration records, and the table had none to spare.")
         batch = self._batch(X)
         encoded = self.detector_.encode(batch)
         found = self.detector_.reasons(
@@ -230,13 +230,14 @@ class FlowDetector(OutlierMixin, BaseEstimator):
             record_ids=[str(row) for row in range(len(batch))],
             top=top,
         )
+        told = {"observed": "observed_text", "best": "best_text"}
+        names = ["rank", "column", "contrast", "share", "observed", "low", "high", "best", "partner", "words"]
         lines = [
-            (int(one.record_id), one.rank, one.column, one.share, one.observed_text, one.low, one.high, one.words)
+            [int(one.record_id), *(getattr(one, told.get(name, name)) for name in names)]
             for record in found
             for one in record
         ]
-        names = ["row", "rank", "column", "share", "observed", "low", "high", "words"]
-        return pd.DataFrame(lines, columns=names)
+        return pd.DataFrame(lines, columns=["row", *names])
 
     def sample(self, n: int, *, context: Any = None, random_state: Any = None) -> pd.DataFrame:
         """n records drawn from the density, in the units of X; `context`: a table with a row for each, where needed."""

@@ -12,11 +12,12 @@ import pyarrow as pa
 import torch
 
 from flowguard.calibration import Aging, Calibration, Cells, Parts, Policy, RateCheck, ScoreName, Ties, drift
-from flowguard.density import RecordDensity
+from flowguard.density import Inputs, RecordDensity
 from flowguard.detector.detector import Detector, Engine
 from flowguard.detector.evaluate import inputs_of, refusals, sealed_threads
 from flowguard.detector.expert_fit import add_experts
 from flowguard.detector.groups import group_values
+from flowguard.detector.sample import Sample
 from flowguard.detector.screen import Screen
 from flowguard.detector.watch import Watch, Watched
 from flowguard.encoding import ContextSettings, Encoded, Encoder, FeatureSettings
@@ -146,7 +147,8 @@ class Held:
     `terms` (k, features) are each column's part of -log_likelihood, for the baseline, and `pattern` (k,) goes with
     them: of all records, or of some where experts make them costly; None for families without. `groups` are the values
     that calibration cells go by, (n,) each, `watch` what drift is to compare batches with, `day` (n,) the day number of
-    each record (`NO_DAY` where it has none) where a time column was named.
+    each record (`NO_DAY` where it has none) where a time column was named. `sample` are some of the records, evenly
+    spread, for what is expected of ordinary ones.
     """
 
     parts: Parts
@@ -157,6 +159,7 @@ class Held:
     groups: Sequence[np.ndarray] = ()
     watch: Watch | None = None
     day: np.ndarray | None = None
+    sample: Inputs | None = None
 
     @property
     def dates(self) -> tuple[str, str] | None:
@@ -189,12 +192,14 @@ def hold(
     days: list[np.ndarray] = []
     watch = Watch(detector.encoder, detector.columns, tuple(detector.redact)) if watched else None
     refused = 0
+    sample = Sample()
     for batch, unit in chunks:
         encoded = detector.encode(batch)
         found = detector.evaluate(encoded)
         usable = np.array([reason is None for reason in refusals(encoded, found)], dtype=bool)
         refused += int((~usable).sum())
         parts.append(found.parts(usable))
+        sample.add(encoded.take(np.flatnonzero(usable)))
         if watch is not None:
             watch.add(batch, parts[-1], usable)
         units.append(np.asarray(unit)[usable])
@@ -202,7 +207,7 @@ def hold(
             numbers, known = day_numbers(batch.column(time))
             days.append(np.where(known, numbers, NO_DAY)[usable])
         groups.append([values[usable] for values in group_values(by, batch, encoded)])
-        if detector.explains:
+        if detector.has_terms:
             if found.terms is None:
                 some = np.flatnonzero(usable)
                 some = some[np.linspace(0, len(some), min(len(some), EXPLAINED), endpoint=False, dtype=int)]
@@ -212,19 +217,20 @@ def hold(
             pattern.append(found.pattern[usable])
     if not parts:
         none = np.zeros((0, len(detector.encoder.feature_names)))
-        by_column = none if detector.explains else None
+        by_column = none if detector.has_terms else None
         parts = [Parts(none[:, 0], none[:, 0], np.zeros(0, dtype=str), none, by_column)]
         units, terms, pattern = [np.zeros(0, dtype=str)], [none], [np.zeros(0, dtype=str)]
         groups = [[np.zeros(0, dtype=str)] * len(by)]
     return Held(
         parts=Parts.join(parts),
         unit=np.concatenate(units),
-        terms=np.concatenate(terms) if detector.explains else None,
-        pattern=np.concatenate(pattern) if detector.explains else np.zeros(0, dtype=str),
+        terms=np.concatenate(terms) if detector.has_terms else None,
+        pattern=np.concatenate(pattern) if detector.has_terms else np.zeros(0, dtype=str),
         refused=refused,
         groups=[np.concatenate(column) for column in zip(*groups, strict=True)],
         watch=watch,
         day=np.concatenate(days) if days else None,
+        sample=sample.inputs,
     )
 
 
@@ -272,7 +278,9 @@ def calibrate(
         records = held.watch.records(calibration.score(held.parts), cell if len(cells.names) > 1 else None)
         reference, earlier = drift.seal(records, held.unit[places])
         watched = Watched(reference, earlier if by_day else ())
-    return replace(detector, calibration=calibration, baseline=baseline, watched=watched)
+    return replace(
+        detector, calibration=calibration, baseline=baseline, watched=watched, expected=None, held=held.sample
+    )
 
 
 def check_hold_out(detector: Detector, holdout: Held) -> tuple[RateCheck, dict[str, RateCheck]]:

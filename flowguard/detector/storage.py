@@ -21,6 +21,7 @@ from flowguard.detector.watch import Watched
 from flowguard.encoding import Encoder
 from flowguard.errors import BundleError
 from flowguard.explain import Baseline
+from flowguard.explain.expected import Expected
 
 PINNED = ("torch", "numpy", "scipy", "pandas", "pyarrow", "safetensors")
 
@@ -113,6 +114,8 @@ def _contents(detector: Detector) -> Whole:
     for name, part in (("calibration", detector.calibration), ("baseline", detector.baseline)):
         if part is not None:
             documents[name], arrays[name] = part.to_state()
+    if detector.expected is not None or detector.held is not None:
+        documents["expected"], arrays["expected"] = detector.usual.to_state()
     if detector.watched is not None:
         documents["drift"] = detector.watched.to_dict()
     return documents, arrays
@@ -138,6 +141,8 @@ def _detector(engine: Mapping[str, Any], documents: Mapping[str, Any], arrays: M
             else None
         ),
         baseline=Baseline.from_state(documents["baseline"], arrays["baseline"]) if "baseline" in documents else None,
+        # Sealed since reasons are told by contrasts; before, ranges were not corrected.
+        expected=Expected.from_state(documents["expected"], arrays["expected"]) if "expected" in documents else None,
         watched=Watched.from_dict(documents["drift"]) if "drift" in documents else None,
         provenance=documents["provenance"],
         history=documents["training"],

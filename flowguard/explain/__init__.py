@@ -1,6 +1,6 @@
 """Why a record is improbable: shares of its columns, expected ranges, reasons in words.
 
-`flowguard.explain.ranges` needs torch and is imported by itself; the rest is numpy alone.
+`conditional`, `expected`, `answers` and `pairs` need torch and are imported by themselves.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
 VALUE, MISSING, FIRST = 0, 1, 2
-TILE = 256
+TILE = 512
 """Rows that the density sees in every call, so that a record's bits do not depend on what is explained beside it."""
 WIDTH = 16
 """Values that are tried of a number or integer in one round."""
@@ -35,6 +35,8 @@ LEVELS = 48
 """Levels of a category that are tried: all of them, or the likeliest given the columns before, and the observed one."""
 _BEYOND = 4.0
 _HAIR = 1e-9
+_ORDERED = 64
+_BY_RECORD = ("codes", "code_logs", "observed", "axis", "value_log")
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +84,22 @@ class Conditional:
         # What has no number as its likelihood is the strangest there is.
         return np.where(np.isnan(found), np.inf, np.maximum(found, 0.0))
 
+    def take(self, rows: NDArray[np.intp]) -> Conditional:
+        """The same of some of the records."""
+        its = {name: getattr(self, name)[rows] for name in _BY_RECORD}
+        profile = None if self.profile is None else Profile(self.profile.points[rows], self.profile.logs[rows])
+        return Conditional(profile=profile, **its)
+
+    @staticmethod
+    def join(parts: Sequence[Conditional]) -> Conditional:
+        """Those of one column in several groups of records, in order."""
+        its = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _BY_RECORD}
+        profiles = [part.profile for part in parts if part.profile is not None]
+        if not profiles:
+            return Conditional(profile=None, **its)
+        points, logs = ([getattr(one, name) for one in profiles] for name in ("points", "logs"))
+        return Conditional(profile=Profile(np.concatenate(points), np.concatenate(logs)), **its)
+
     @property
     def _observed_code(self) -> NDArray[np.int64]:
         return np.take_along_axis(self.codes, self.observed[:, None], 1)[:, 0]
@@ -116,6 +134,14 @@ class Conditionals:
         self.off = self.outline.off(self.values, context)
         self.means = self.outline.given_others(self.values, self.off)
         self.log_observed = self.evaluate([inputs])[0]
+
+    def among(self, inputs: Inputs) -> Conditionals:
+        """Of other records, in the same way."""
+        return Conditionals(self.density, self.encoder, inputs, outline=self.outline, log_prob=self.log_prob)
+
+    def under(self, log_prob: Callable[[Inputs], Tensor]) -> Conditionals:
+        """Of the same records under another density of them."""
+        return Conditionals(self.density, self.encoder, self.inputs, outline=self.outline, log_prob=log_prob)
 
     # -- the joint density -------------------------------------------------------------------------------------------
 
@@ -256,7 +282,9 @@ class Conditionals:
             for place in places:
                 column, rows = asked[place]
                 before = found[place]
-                tried.append(self._seeds(column, rows) if before is None else before.where_to_look(WIDTH))
+                tried.append(
+                    self._seeds(column, rows, ordered=rounds > 0) if before is None else before.where_to_look(WIDTH)
+                )
             laid = [self.with_values(asked[p][1], asked[p][0], axis) for p, axis in zip(places, tried, strict=True)]
             logs = self.evaluate([inputs for inputs, _, _ in laid])
             for place, (_, points, wide), log in zip(places, laid, logs, strict=True):
@@ -285,17 +313,19 @@ class Conditionals:
         least = np.nanmin(points, axis=1, keepdims=True)
         return Profile.of(np.where(np.isnan(points), least, points), np.where(np.isnan(points), -np.inf, logs))
 
-    def _seeds(self, column: int, rows: Rows) -> Array:
-        """Where a value is looked for first, (n, WIDTH): quantiles, what the others tell of it, and far out."""
+    def _seeds(self, column: int, rows: Rows, *, ordered: bool) -> Array:
+        """Where a value is looked for first, (n, WIDTH): quantiles, what the others tell of it, and far out.
+
+        `ordered`: also by the quantiles given the columns before, where the density has a column order.
+        """
         place = self.place[column]
         usual = np.tile(self.outline.quantiles[place], (len(rows), 1))
         mean, off = self.means[rows, place][:, None], self.outline.deviations[place]
         told = mean + off * np.array([-1.5, 0.0, 1.5])
-        parts = [usual, told]
-        ordered = self._ordered(column, rows)
-        if ordered is None:
-            ordered = mean + off * np.array([-0.6, 0.6])
-        every = np.hstack([*parts, ordered])
+        between = self._ordered(column, rows) if ordered else None
+        if between is None:
+            between = mean + off * np.array([-0.6, 0.6])
+        every = np.hstack([usual, told, between])
         own = np.where(np.isnan(self.values[rows, place]), every[:, 0], self.values[rows, place])[:, None]
         low, high = (edge(np.hstack([every, own]), axis=1)[:, None] for edge in (np.min, np.max))
         return np.hstack([every, low - _BEYOND, high + _BEYOND])
@@ -305,9 +335,9 @@ class Conditionals:
         if not self.density.triangular or (self.density.flow is None and self.kinds[column] == "number"):
             return None
         found = []
-        for start in range(0, len(rows), WIDTH):
-            piece = rows[start : start + WIDTH]
-            full = torch.from_numpy(np.concatenate([piece, np.repeat(piece[:1], WIDTH - len(piece))]))
+        for start in range(0, len(rows), _ORDERED):
+            piece = rows[start : start + _ORDERED]
+            full = torch.from_numpy(np.concatenate([piece, np.repeat(piece[:1], _ORDERED - len(piece))]))
             with torch.inference_mode():
                 some = self.inputs.take(full)
                 both = [self.density.column_quantile(some, column, q).double().numpy() for q in (0.3, 0.7)]

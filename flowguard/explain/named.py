@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from flowguard.explain import words as say
-from flowguard.explain.reason import Named, Said
+from flowguard.explain.reason import Best, Named, Said
 
 if TYPE_CHECKING:
-    from flowguard.density import Inputs, RecordDensity
+    from flowguard.density.column import Column
+    from flowguard.explain.conditional import Conditional
 
 LONGEST = 40
-TILE = 64
+UNKNOWN = "another"
 VALUE, MISSING, FIRST = 0, 1, 2
 
 
@@ -32,45 +33,102 @@ class Levels(Protocol):
     def level_of(self, name: str, code: int) -> Any: ...
 
 
-def named(
-    density: RecordDensity, encoder: Levels, inputs: Inputs, raw: Mapping[str, list[Any]], units: Mapping[str, str]
-) -> Named:
-    """How the cells of `inputs` read; `raw` holds each feature's delivered values, one per record.
+class Answered(Protocol):
+    """The part of answers that a best value needs: its code, and the value where it has one."""
 
-    Probabilities are those of the codes given the features before and the context. A missing number that was missing
-    in training too, and a plain value without atoms beside it, are left to `reasons_for`.
+    def best(self, rows: NDArray[np.intp], column: int) -> list[tuple[int, float | None]]: ...
+
+
+def named(
+    columns: Sequence[Column],
+    encoder: Levels,
+    codes: NDArray[np.int64],
+    raw: Mapping[str, list[Any]],
+    units: Mapping[str, str],
+    conditional: Callable[[NDArray[np.intp], int], Conditional],
+) -> Named:
+    """How cells read; `codes` (n, d) are those of the records, `raw` holds each feature's delivered values, one each.
+
+    Probabilities are those of the codes given the rest of the record and the context, as `conditional` knows them. A
+    plain value without atoms beside it is left to `reasons_for`.
     """
 
     def say_of(rows: NDArray[np.intp], column: int) -> list[Said | None]:
-        name = encoder.feature_names[column]
-        kind, counts = density.discrete.columns[column].kind, density.discrete.columns[column].counts
-        codes = inputs.codes[torch.as_tensor(rows), column].tolist()
-        found: list[Said | None] = [None] * len(rows)
-        # Of these the codes alone tell what there is to say.
-        asked = [
-            place
-            for place, code in enumerate(codes)
-            if kind == "category" or (kind == "number" and len(counts) > FIRST)
-        ]
-        chances = dict(zip(asked, _chances(density, inputs, rows[asked], column), strict=True))
-        for place, (row, code) in enumerate(zip(rows.tolist(), codes, strict=True)):
-            value, unit = raw[name][row], units.get(name)
-            if code == MISSING and not counts[MISSING]:
-                found[place] = Said(say.MISSING, say.missing_reason(name, ever=False))
-            elif kind == "category":
-                found[place] = _of_category(encoder, name, code, chances[place], counts, value, unit)
-            elif code >= FIRST and kind == "integer":
-                lattice, text = encoder.lattice(name), show(value, unit)
-                whole = lattice.step == 1 and lattice.offset == 0
-                found[place] = Said(text, say.off_lattice_reason(name, text, lattice.step, whole=whole))
-            elif code != MISSING and place in chances:
-                chance, text = chances[place], show(value, unit)
-                usual = _likeliest(encoder, name, code, chance, unit)
-                words = "" if code == VALUE else say.level_reason(name, text, float(chance[code]), _above(usual, 0.5))
-                found[place] = Said(text, words, usual if code == VALUE else None)
+        name, known = encoder.feature_names[column], columns[column]
+        found: list[Said | None] = []
+        # Where nothing but a value ever occurred there is nothing to tell apart.
+        plain = known.kind != "category" and not any(known.counts[MISSING:])
+        given = None if plain else conditional(rows, column)
+        for place, row in enumerate(rows.tolist()):
+            chance = Chances.plain() if given is None else Chances.of(given, place)
+            found.append(_cell(encoder, name, known, int(codes[row, column]), chance, raw[name][row], units.get(name)))
         return found
 
     return say_of
+
+
+def bests(
+    encoder: Levels, columns: Sequence[Column], answers: Answered, units: Mapping[str, str]
+) -> Callable[[NDArray[np.intp], int], list[Best]]:
+    """The best value of each cell as people write it."""
+
+    def best_of(rows: NDArray[np.intp], column: int) -> list[Best]:
+        name, kind = encoder.feature_names[column], columns[column].kind
+        found = []
+        for code, value in answers.best(rows, column):
+            if value is None and code >= FIRST:
+                level = encoder.level_of(name, code)
+                number = float(level) if kind == "number" and isinstance(level, int | float) else None
+                found.append(Best(number, show(level, units.get(name), as_is=kind == "category")))
+            elif value is None:
+                found.append(Best(None, say.MISSING if code == MISSING else UNKNOWN))
+            else:
+                found.append(Best(value, show(value, units.get(name))))
+        return found
+
+    return best_of
+
+
+@dataclass(frozen=True)
+class Chances:
+    """Probabilities by code; 0 for a code that is not among them."""
+
+    by_code: Mapping[int, float]
+
+    @classmethod
+    def of(cls, given: Conditional, place: int) -> Chances:
+        """Those of one record."""
+        pairs = zip(given.codes[place].tolist(), given.chances[place].tolist(), strict=True)
+        return cls({code: chance for code, chance in pairs if code >= 0})
+
+    @classmethod
+    def plain(cls) -> Chances:
+        """Of a column that always has a value."""
+        return cls({VALUE: 1.0})
+
+    def __getitem__(self, code: int) -> float:
+        return self.by_code.get(code, 0.0)
+
+
+def _cell(
+    encoder: Levels, name: str, known: Column, code: int, chance: Chances, value: Any, unit: str | None
+) -> Said | None:
+    kind, counts = known.kind, known.counts
+    if code == MISSING and not counts[MISSING]:
+        return Said(say.MISSING, say.missing_reason(name, ever=False))
+    if kind == "category":
+        return _of_category(encoder, name, code, chance, counts, value, unit)
+    if code == MISSING:
+        return Said(say.MISSING, say.missing_reason(name, chance[MISSING]))
+    text = show(value, unit)
+    if kind == "integer" and code >= FIRST:
+        lattice = encoder.lattice(name)
+        whole = lattice.step == 1 and lattice.offset == 0
+        return Said(text, say.off_lattice_reason(name, text, lattice.step, whole=whole))
+    usual = _likeliest(encoder, name, code, chance, unit)
+    if code == VALUE:
+        return None if usual is None else Said(text, "", usual)
+    return Said(text, say.level_reason(name, text, chance[code], _above(usual, 0.5)))
 
 
 def show(value: Any, unit: str | None = None, *, as_is: bool = False) -> str:
@@ -93,27 +151,11 @@ def show(value: Any, unit: str | None = None, *, as_is: bool = False) -> str:
     return say.visible(text if len(text) <= LONGEST else text[: LONGEST - 1] + "…")
 
 
-def _chances(density: RecordDensity, inputs: Inputs, rows: NDArray[np.intp], column: int) -> list[NDArray[np.float64]]:
-    """The probability of every code of a column, for each row.
-
-    The density sees as many rows in every call, so that a record's words do not depend on which records were flagged
-    beside it.
-    """
-    found: list[NDArray[np.float64]] = []
-    for start in range(0, len(rows), TILE):
-        piece = rows[start : start + TILE]
-        full = np.concatenate([piece, np.repeat(piece[:1], TILE - len(piece))])
-        with torch.no_grad():
-            logs = density.code_log_probs(inputs.take(torch.as_tensor(full)), column)
-        found += list(logs.exp().double().cpu().numpy()[: len(piece)])
-    return found
-
-
 def _of_category(
     encoder: Levels,
     name: str,
     code: int,
-    chance: NDArray[np.float64],
+    chance: Chances,
     counts: tuple[int, ...],
     value: Any,
     unit: str | None,
@@ -122,26 +164,29 @@ def _of_category(
     usual = _likeliest(encoder, name, code, chance, unit, as_is=True)
     if code == VALUE:
         # With levels beyond the commonest, code 0 is theirs too.
-        often = float(chance[VALUE]) if counts[VALUE] else None
+        often = chance[VALUE] if counts[VALUE] else None
         return Said(text, say.unseen_reason(name, text, often, usual))
-    return Said(text, say.level_reason(name, text, float(chance[code]), usual))
+    return Said(text, say.level_reason(name, text, chance[code], usual))
 
 
 def _likeliest(
-    encoder: Levels, name: str, code: int, chance: NDArray[np.float64], unit: str | None, *, as_is: bool = False
+    encoder: Levels, name: str, code: int, chance: Chances, unit: str | None, *, as_is: bool = False
 ) -> tuple[str, float] | None:
     """The likeliest of the codes with a single value, missing among them, with its probability; None if it is `code`.
 
     >>> import types
     >>> levels = types.SimpleNamespace(level_of=lambda name, code: "abc"[code - 2])
-    >>> _likeliest(levels, "x", 3, np.array([0.1, 0.0, 0.5, 0.4]), None)
+    >>> _likeliest(levels, "x", 3, Chances({1: 0.1, 2: 0.5, 3: 0.4}), None)
     ('a', 0.5)
     """
-    likely = MISSING + int(np.argmax(chance[MISSING:]))
+    known = [one for one in chance.by_code if one != VALUE]
+    if not known:
+        return None
+    likely = max(known, key=lambda one: (chance[one], -one))
     if likely == code:
         return None
     text = say.MISSING if likely == MISSING else show(encoder.level_of(name, likely), unit, as_is=as_is)
-    return text, float(chance[likely])
+    return text, chance[likely]
 
 
 def _above(usual: tuple[str, float] | None, least: float) -> tuple[str, float] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +54,9 @@ class Outline:
         n, count = values.shape
         columns = [column[np.isfinite(column)] for column in values.T]
         normal = np.array([-3.1, -2.05, -1.28, -0.52, 0.0, 0.52, 1.28, 2.05, 3.1])
-        quantiles = np.array([np.quantile(c, LEVELS) if len(c) else normal for c in columns]).reshape(count, -1)
+        quantiles = np.array([np.quantile(c, LEVELS) if len(c) else normal for c in columns]).reshape(
+            count, len(LEVELS)
+        )
         every = np.hstack([values, context])
         seen = np.isfinite(every)
         center = np.where(seen, every, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
@@ -110,13 +112,13 @@ class Outline:
         )
         return means[:, 0], means[:, 1]
 
-    def to_state(self) -> tuple[dict[str, Any], dict[str, Array]]:
-        """JSON facts and float64 arrays."""
-        return {}, {"quantiles": self.quantiles, "center": self.center, "precision": self.precision}
+    def to_arrays(self) -> dict[str, Array]:
+        """float64 arrays, from which `from_arrays` makes the same outline bit for bit."""
+        return {"quantiles": self.quantiles, "center": self.center, "precision": self.precision}
 
     @classmethod
-    def from_state(cls, facts: Mapping[str, Any], arrays: Mapping[str, Array]) -> Outline:
-        """The outline that `to_state` wrote."""
+    def from_arrays(cls, arrays: Mapping[str, Array]) -> Outline:
+        """The outline that `to_arrays` wrote."""
         center = np.asarray(arrays["center"])
         quantiles = np.asarray(arrays["quantiles"]).reshape(-1, len(LEVELS))
         return cls(quantiles, center, np.asarray(arrays["precision"]).reshape(len(center), len(center)))

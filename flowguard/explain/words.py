@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from dataclasses import dataclass
 
 REDACTED = "redacted"
 MISSING = "missing"
@@ -85,11 +86,13 @@ def expected(low: float | None, high: float | None, *, beside: float | None = No
     return f"about {texts[0]}" if texts[0] == texts[1] else f"{texts[0]} to {texts[1]}"
 
 
-def value_reason(column: str, value: float, low: float | None, high: float | None, *, unit: str | None = None) -> str:
-    """Why an observed number is odd.
+def value_reason(
+    column: str, value: float, low: float | None, high: float | None, *, unit: str | None = None, setting: str = ""
+) -> str:
+    """Why an observed number is odd; `setting`: under which context.
 
-    >>> value_reason("air_time", 65.0, 107.2, 121.4, unit="min")
-    'air_time 65 min; 107 to 121 expected'
+    >>> value_reason("air_time", 65.0, 107.2, 121.4, unit="min", setting="LGA, ATL")
+    'air_time 65 min; 107 to 121 expected for LGA, ATL'
     >>> value_reason("dep_delay", 4.0, -6.1, 19.8, unit="min")
     'dep_delay 4 min; within the expected -6 to 20'
     """
@@ -97,9 +100,48 @@ def value_reason(column: str, value: float, low: float | None, high: float | Non
     wanted = expected(low, high, beside=value)
     if not wanted:
         return said
+    if not _outside(value, low, high):
+        return f"{said}; within the expected {wanted}"
+    return f"{said}; {wanted} expected" + (f" for {setting}" if setting else "")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One column of a pair: its value, and the range expected of it without the other."""
+
+    column: str
+    value: float
+    low: float
+    high: float
+    unit: str | None = None
+
+
+def pair_reason(one: Part, other: Part, setting: str = "") -> str:
+    """Why two numbers that belong together are odd.
+
+    >>> pair_reason(Part("dep_delay", 1137.0, -8.2, 40.1, "min"), Part("arr_delay", 1127.0, -20.4, 45.0, "min"))
+    'dep_delay 1,137 min and arr_delay 1,127 min; -8 to 40 and -20 to 45 expected together'
+    """
+    values = " and ".join(f"{part.column} {quantity(part.value, part.unit)}" for part in (one, other))
+    wanted = [expected(part.low, part.high, beside=part.value) for part in (one, other)]
+    said = f"{values}; {' and '.join(wanted)} expected together" if all(wanted) else f"{values} together"
+    return said + (f" for {setting}" if setting else "")
+
+
+def second_reason(one: Part, partner: str) -> str:
+    """The part of a pair that is told after the pair.
+
+    >>> second_reason(Part("arr_delay", 1127.0, -20.4, 45.0, "min"), "dep_delay")
+    'arr_delay 1,127 min; -20 to 45 expected together with dep_delay'
+    """
+    wanted = expected(one.low, one.high, beside=one.value)
+    said = f"{one.column} {quantity(one.value, one.unit)}"
+    return f"{said}; {wanted} expected together with {partner}" if wanted else f"{said}, together with {partner}"
+
+
+def _outside(value: float, low: float | None, high: float | None) -> bool:
     bottom, top = _bound(low), _bound(high)
-    inside = (bottom is None or value >= bottom) and (top is None or value <= top)
-    return f"{said}; within the expected {wanted}" if inside else f"{said}; {wanted} expected"
+    return (bottom is not None and value < bottom) or (top is not None and value > top)
 
 
 def missing_reason(column: str, probability: float | None = None, *, ever: bool = True) -> str:
@@ -115,15 +157,6 @@ def missing_reason(column: str, probability: float | None = None, *, ever: bool 
     if not ever:
         return f"{said}, which it never was in training"
     return said if probability is None else f"{said}; observed in {percent(1.0 - probability)} of such records"
-
-
-def present_reason(column: str, value: float, probability: float, *, unit: str | None = None) -> str:
-    """Why it is odd that a column has a value at all; `probability`: of being observed, given the context.
-
-    >>> present_reason("arr_delay", 12.0, 0.02, unit="min")
-    'arr_delay 12 min; missing in 98 % of such records'
-    """
-    return beside_reason(column, quantity(value, unit), (MISSING, 1.0 - probability))
 
 
 def level_reason(column: str, text: str, probability: float, expected: tuple[str, float] | None = None) -> str:
@@ -185,15 +218,15 @@ def redacted_reason(column: str) -> str:
     return f"{column} is unusual (its values are redacted)"
 
 
-def without_reasons(family: str) -> str:
+def by_contrast(family: str) -> str:
     """The notice of a density whose columns' terms cannot be told apart.
 
-    >>> without_reasons("realnvp")[:60]
-    'No reasons: the family realnvp mixes column orders, so a rec'
+    >>> by_contrast("realnvp")[:67]
+    'Reasons by contrast alone: the family realnvp mixes column orders, '
     """
     return (
-        f"No reasons: the family {family} mixes column orders, so a record has no exact share per column. "
-        "Use family: maf with order: single for reasons."
+        f"Reasons by contrast alone: the family {family} mixes column orders, so a record has no exact share per "
+        "column. Columns are ranked by how much likelier the record becomes if one of them takes its best value."
     )
 
 

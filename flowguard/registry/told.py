@@ -19,7 +19,7 @@ def with_reasons(detector: Detector, records: pd.DataFrame, scores: pd.DataFrame
     """`scores` with the `top` reasons of each flagged record, strongest first; as it is where `top` is 0.
 
     Two columns of lists, empty for what was not flagged: `reasons` in words, and `reason_columns` the column that each
-    of them names. Raises `InputError` for a number that is none, or where the version's family has no reasons.
+    of them names. Raises `InputError` for a number that is none.
     """
     if not isinstance(top, int | np.integer) or isinstance(top, bool) or top < 0:
         raise InputError(f"The parameter reasons is {top!r}; expected how many reasons to give, 0 or more.")

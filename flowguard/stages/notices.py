@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from flowguard.calibration import Calibration
 from flowguard.detector import Detector
-from flowguard.explain.words import without_reasons
+from flowguard.explain.words import by_contrast
 from flowguard.reports import RateLine
 from flowguard.spec.sections import SplitSection
 from flowguard.stages.manifest import Manifest
@@ -34,7 +34,7 @@ def calibrated_on(calibration: Calibration, manifest: Manifest) -> str:
 
 def batch_notices(manifest: Manifest, detector: Detector) -> tuple[str, ...]:
     """The notices of one batch's page."""
-    without = () if detector.explains else (without_reasons(detector.density.config["family"]),)
+    without = () if detector.has_terms else (by_contrast(detector.density.config["family"]),)
     # Where a tail is extrapolated, what the flags rest on belongs beside them.
     told = (manifest.guarantee, manifest.note) if manifest.rule.extrapolates else ()
     return (*(sentence for sentence in told if sentence), *without)
@@ -43,7 +43,7 @@ def batch_notices(manifest: Manifest, detector: Detector) -> tuple[str, ...]:
 def run_notices(split: SplitSection, detectors: Mapping[int, Detector], lines: Sequence[RateLine]) -> list[str]:
     """The notices of the run's page, whose rates `lines` are: that of all batches first, then those of groups."""
     newest = detectors[max(detectors)]
-    notices = [] if newest.explains else [without_reasons(newest.density.config["family"])]
+    notices = [] if newest.has_terms else [by_contrast(newest.density.config["family"])]
     beyond = [line for line in lines if line.errors_away > 2 and line.observed > line.asked]
     if beyond:
         which = "these batches" if lines[0] in beyond else " and ".join(line.name for line in beyond)

@@ -37,6 +37,10 @@ REASONS = pa.schema(
         ("low", pa.float64()),
         ("high", pa.float64()),
         ("words", pa.string()),
+        ("contrast", pa.float64()),
+        ("best", pa.float64()),
+        ("best_text", pa.string()),
+        ("partner", pa.string()),
     ]
 )
 

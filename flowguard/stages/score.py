@@ -158,13 +158,12 @@ def score_batch(
             read += len(usable)
         decision, history = _decided(workspace, wanted, found.name, undecided)
         writer.write_flags(decision.flag)
-        if detector.explains:
-            for records, named in undecided.flagged(decision):
-                encoded = detector.encode(records)
-                rows, evaluation = np.arange(len(named)), detector.evaluate(encoded, by_column=True)
-                writer.write_reasons(
-                    detector.reasons(records, encoded, evaluation, rows, record_ids=named, top=spec.output.reasons)
-                )
+        for records, named in undecided.flagged(decision):
+            encoded = detector.encode(records)
+            rows, evaluation = np.arange(len(named)), detector.evaluate(encoded, by_column=True)
+            writer.write_reasons(
+                detector.reasons(records, encoded, evaluation, rows, record_ids=named, top=spec.output.reasons)
+            )
         files = writer.finish(fingerprint.hexdigest())
     manifest = Manifest(
         pipeline=spec.name,

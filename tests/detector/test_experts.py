@@ -17,7 +17,6 @@ from torch import Tensor
 from flowguard import FlowDetector
 from flowguard.density import Experts, Inputs, RecordDensity
 from flowguard.detector import Detector, Engine, expert_fit, load
-from flowguard.errors import InputError
 from flowguard.training import Records
 
 FAST: dict[str, Any] = {"epochs": 2}
@@ -312,10 +311,10 @@ def test_experts_follow_the_context_and_bear_one_that_was_never_seen() -> None:
     assert np.array_equal(numbers(detector, new.iloc[order]), numbers(detector, new)[order])
 
 
-def test_a_family_without_terms_by_column_scores_with_experts_and_gives_no_reasons() -> None:
+def test_a_family_without_terms_by_column_scores_with_experts_and_gives_reasons_by_contrast() -> None:
     detector = fit(people(200, 0), model={"family": "realnvp", "layers": 2, "hidden": [8]}, false_alarm_rate=0.1)
     assert detector.detector_.score_name == "experts"
-    assert not detector.detector_.explains
+    assert not detector.detector_.has_terms
     assert detector.detector_.baseline is None
     frame = people(60, 1)
     whole = numbers(detector, frame)
@@ -323,5 +322,6 @@ def test_a_family_without_terms_by_column_scores_with_experts_and_gives_no_reaso
     order = np.random.default_rng(0).permutation(60)
     assert np.array_equal(numbers(detector, frame.iloc[order]), whole[order])
     assert detector.predict(changed(wage=1e300)).tolist() == [-1]
-    with pytest.raises(InputError, match="Reasons need exact terms by column"):
-        detector.explain(frame)
+    told = detector.explain(changed(wage=1e300), top=1)
+    assert told["column"].tolist() == ["wage"]
+    assert told["share"].isna().all(), "ranked by contrast alone"

@@ -256,5 +256,5 @@ def test_an_outline_says_where_to_look(gaussian):
     off = outline.off(inputs.x.numpy(), np.zeros((N, 0)))
     means = outline.given_others(inputs.x.numpy(), off)
     assert (np.std(inputs.x.numpy() - means, axis=0) < 1.2 * outline.deviations).all()
-    again = Outline.from_state(*outline.to_state())
+    again = Outline.from_arrays(outline.to_arrays())
     np.testing.assert_array_equal(again.precision, outline.precision)

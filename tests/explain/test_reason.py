@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from flowguard.explain.reason import Said, reasons_for
+from flowguard.explain.pairs import Pair
+from flowguard.explain.reason import Best, Said, reasons_for
 
 COLUMNS = ["dep_delay", "arr_delay", "air_time"]
 UNITS = {"air_time": "min"}
@@ -83,8 +84,8 @@ def test_an_unbounded_range_is_none_and_not_said():
 
 
 def test_a_missing_value_has_no_range_and_says_how_often_it_is_there():
-    mass = np.log([[0.9, 0.03, 0.9]])
-    [[reason]] = reasons([-1.0, 9.0, -1.0], [1, math.nan, 3], mass_terms=mass, expected=ranges(0, 1))
+    said = [Said("missing", "arr_delay is missing; observed in 97 % of such records")]
+    [[reason]] = reasons([-1.0, 9.0, -1.0], [1, math.nan, 3], named=lambda r, c: said, expected=ranges(0, 1))
     assert reason.observed is None
     assert reason.low is None
     assert reason.observed_text == "missing"
@@ -97,15 +98,56 @@ def test_a_missing_value_without_probabilities_claims_nothing():
 
 
 def test_a_value_that_is_ordinary_but_should_be_missing_says_so():
-    mass = np.log([[1.0, 0.0001, 1.0]])
-    [[reason]] = reasons([-1.0, 9.0, -1.0], [1, 12, 3], mass_terms=mass, expected=ranges(0, 30))
-    assert reason.words == "arr_delay 12; missing in more than 99.9 % of such records"
+    [[reason]] = reasons([-1.0, 9.0, -1.0], [1, 12, 3], expected=ranges(0, 30), named=usual("missing", 0.98))
+    assert reason.words == "arr_delay 12; missing in 98 % of such records"
 
 
-def test_a_strange_value_is_named_by_its_range_even_where_it_is_rarely_present():
-    mass = np.log([[1.0, 0.0001, 1.0]])
-    [[reason]] = reasons([-1.0, 9.0, -1.0], [1, 99, 3], mass_terms=mass, expected=ranges(0, 30))
-    assert reason.words == "arr_delay 99; 0 to 30 expected"
+def test_contrasts_rank_before_shares_and_small_ones_are_no_reason():
+    contrasts = np.array([[1.9, 30.0, 2.1]])
+    [found] = reasons([9.0, 1.0, -3.0], [1, 2, 3], contrasts=contrasts)
+    assert [(r.column, r.contrast, r.share) for r in found] == [("arr_delay", 30.0, 1.0), ("air_time", 2.1, -3.0)]
+    [found] = reasons_for(["a"], COLUMNS, values=np.ones((1, 3)), contrasts=np.array([[0.1, 0.3, 0.2]]))
+    assert [r.column for r in found] == ["arr_delay"]
+    assert math.isnan(found[0].share)
+    with pytest.raises(ValueError, match="contrasts or shares"):
+        reasons_for(["a"], COLUMNS, values=np.ones((1, 3)))
+
+
+def test_the_best_value_is_told_as_a_number_and_as_text():
+    best = lambda rows, column: [Best(114.0, "114 min")] * len(rows)  # noqa: E731
+    [[reason]] = reasons([0.0, 0.0, 9.0], [1, 2, 65], best=best)
+    assert (reason.best, reason.best_text) == (114.0, "114 min")
+    [[reason]] = reasons([0.0, 0.0, 9.0], [1, 2, 65], best=best, redact=["air_time"])
+    assert (reason.best, reason.best_text) == (None, "")
+
+
+def test_the_first_reason_says_under_which_context_it_is_odd():
+    [[first, second]] = reasons([0.0, 8.0, 9.0], [1, 2, 65], expected=ranges(100, 120), settings=["LGA, ATL"])
+    assert first.words == "air_time 65; 100 to 120 expected for LGA, ATL"
+    assert second.words == "arr_delay 2; 100 to 120 expected"
+
+
+PAIR = Pair((0, 1), 40.0, (10.0, 12.0), (-8.0, -20.0), (40.0, 45.0))
+
+
+def test_a_pair_comes_first_with_ranges_without_both():
+    def ask(rows, column):
+        assert column == 2, "what is said of a pair is known"
+        return np.zeros(1), np.ones(1)
+
+    [[one, two, three]] = reasons([0.0, 0.5, 9.0], [1137, 1127, 65], pairs={0: PAIR}, expected=ask)
+    assert one.words == "arr_delay 1,127 and dep_delay 1,137; -20 to 45 and -8 to 40 expected together"
+    assert (one.column, one.partner, one.contrast, one.low, one.high) == ("arr_delay", "dep_delay", 40.0, -20.0, 45.0)
+    assert two.words == "dep_delay 1,137; -8 to 40 expected together with arr_delay"
+    assert (two.best, two.best_text, three.column) == (10.0, "10", "air_time")
+    [[only]] = reasons([0.0, 0.5, 9.0], [1137, 1127, 65], pairs={0: PAIR}, top=1)
+    assert only.partner == "dep_delay"
+
+
+def test_a_pair_with_a_redacted_column_is_not_told():
+    [found] = reasons([1.0, 0.5, 9.0], [1137, 1127, 65], pairs={0: PAIR}, redact=["dep_delay"])
+    assert all(reason.partner is None for reason in found)
+    assert "1,137" not in str(found)
 
 
 def test_values_and_ranges_of_redacted_columns_never_leave():
@@ -144,11 +186,8 @@ def usual(text: str, probability: float, words: str = ""):
     ],
 )
 def test_a_value_beside_a_usual_one_tells_both_what_fits_not(value, probability, said):
-    # The mass of having a value is small, which is told by the usual value and not as a missing one.
-    mass = np.log([[1.0, 0.0001, 1.0]])
-    [[reason]] = reasons(
-        [-1.0, 9.0, -1.0], [1, value, 3], mass_terms=mass, expected=ranges(0, 30), named=usual("0", probability)
-    )
+    named = usual("0", probability)
+    [[reason]] = reasons([-1.0, 9.0, -1.0], [1, value, 3], expected=ranges(0, 30), named=named)
     assert reason.words == said
     assert (reason.observed, reason.low, reason.high) == (value, 0, 30)
 

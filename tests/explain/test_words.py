@@ -99,9 +99,13 @@ def test_percentages_never_round_to_a_false_all_or_nothing():
     assert words.percent(math.nan) == "an unknown share"
 
 
-def test_a_family_without_reasons_is_named_with_what_to_do():
-    assert "realnvp" in words.without_reasons("realnvp")
-    assert "order: single" in words.without_reasons("realnvp")
+def test_a_family_without_shares_is_named_with_what_its_reasons_are():
+    assert "the family realnvp" in words.by_contrast("realnvp")
+
+
+def test_a_setting_is_told_only_where_the_value_is_odd():
+    told = [words.value_reason("x", value, 3.0, 9.0, setting="LGA, DL") for value in (1.0, 5.0)]
+    assert told == ["x 1; 3 to 9 expected for LGA, DL", "x 5; within the expected 3 to 9"]
 
 
 def test_what_was_never_missing_before_says_so_in_place_of_a_percentage():

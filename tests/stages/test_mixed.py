@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,7 +75,12 @@ PLANTED: list[tuple[dict[str, object], str, str]] = [
     ({"channel": None}, "channel", "channel is missing, which it never was in training"),
     ({"items": 250.0, "weight": None}, "items", "items 250; 1 to "),
     ({"items": 2.5}, "items", "items 2.5; a whole number expected"),
-    ({"channel": "phone", "discount": 2.718}, "discount", "discount 2.718 EUR; 0 EUR in 9"),
+    # Of an order that is a phone order in all else.
+    (
+        {"channel": "phone", "items": 9.0, "weight": 3.6, "discount": 2.718},
+        "discount",
+        "discount 2.718 EUR; 0 EUR in 9",
+    ),
     ({"channel": "web", "discount": 7e6}, "discount", "discount 7,000,000 EUR; "),
     ({"length": None}, "length", "length is missing, which it never was in training"),
     ({"weight": 900.0}, "weight", "weight 900 kg; "),
@@ -198,6 +204,8 @@ def test_categories_alone_go_the_whole_way_with_columns_left_to_the_data(tmp_pat
     train(path)
     score(path)
     strangest = flagged(path).records[0].reasons[0]
-    assert (strangest.column, strangest.observed) == ("service", None)
-    assert "in less than" in strangest.words or "in 0." in strangest.words
+    # Either alone would put it right.
+    assert strangest.column in ("protocol", "service")
+    assert strangest.observed is None
+    assert re.search(r" in (less than )?[\d.]{1,4} % of such records; ", strangest.words)
     assert report(path).run.exists()
