@@ -108,6 +108,7 @@ def test_each_slow_library_is_imported_in_one_room_alone() -> None:
         ("flowguard.detector", ["mlflow", "prefect", "typer"]),
         ("flowguard.cli.main", ["torch", "mlflow", "prefect", "pandas", "duckdb", "sqlalchemy"]),
         ("flowguard.store", ["torch", "mlflow", "prefect", "pandas", "alembic"]),
+        ("flowguard.review", ["torch", "mlflow", "prefect", "pandas", "alembic"]),
     ],
 )
 def test_importing_loads_nothing_it_does_not_need(module: str, absent: list[str]) -> None:

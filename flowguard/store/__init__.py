@@ -1,4 +1,4 @@
-"""What is remembered between runs, in one SQL database: batches, drift, error budgets and the alias journal.
+"""What is remembered between runs, in one SQL database: batches, drift, error budgets, the alias journal, verdicts.
 
 SQLite for one machine, PostgreSQL for several. SQLAlchemy and alembic are imported in this package alone.
 """
@@ -10,16 +10,21 @@ from flowguard.store.batches import Batches, ScoredBatch
 from flowguard.store.budgets import Budgets, Reservation
 from flowguard.store.drift import Alarm, Drift, DriftRecord
 from flowguard.store.store import Store
+from flowguard.store.verdicts import DECISIONS, Decision, Verdict, Verdicts
 
 __all__ = [
+    "DECISIONS",
     "Alarm",
     "Aliases",
     "Batches",
     "Budgets",
     "Change",
+    "Decision",
     "Drift",
     "DriftRecord",
     "Reservation",
     "ScoredBatch",
     "Store",
+    "Verdict",
+    "Verdicts",
 ]

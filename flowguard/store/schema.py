@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Double,
     ForeignKeyConstraint,
+    Index,
     Integer,
     MetaData,
     Table,
@@ -19,7 +21,7 @@ from sqlalchemy import (
 
 from flowguard.store.moment import Moment
 
-HEAD = "0001"  # the newest revision in migrations/versions
+HEAD = "0002"  # the newest revision in migrations/versions
 REVISIONS = "flowguard_revision"  # not alembic's own name: MLflow or Prefect may share the database
 METADATA = MetaData()
 
@@ -94,4 +96,26 @@ ALIASES = Table(
     Column("who", Text, nullable=False),
     Column("why", Text, nullable=False),
     Column("changed_at", Moment, nullable=False),
+)
+
+VERDICTS = Table(
+    "verdicts",
+    METADATA,
+    Column("pipeline", Text, primary_key=True),
+    # The primary key is what lets one of two racing entries win.
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("record_id", Text, nullable=False),
+    Column("batch", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("decision", Text),
+    Column("note", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("score", Double, nullable=False),
+    Column("p_value", Double, nullable=False),
+    Column("flagged", Boolean, nullable=False),
+    Column("audited", Boolean, nullable=False),
+    Column("case_id", Text),
+    Column("undoes", BigInteger),
+    Column("at", Moment, nullable=False),
+    Index("verdicts_by_record", "pipeline", "record_id", "id"),
 )

@@ -11,6 +11,7 @@ from flowguard.store.budgets import Budgets
 from flowguard.store.database import Database, connected
 from flowguard.store.drift import Drift
 from flowguard.store.upgrade import upgrade
+from flowguard.store.verdicts import Verdicts
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Store:
     drift: Drift = field(repr=False)
     budgets: Budgets = field(repr=False)
     aliases: Aliases = field(repr=False)
+    verdicts: Verdicts = field(repr=False)
 
     @classmethod
     def open(cls, url: str) -> Store:
@@ -50,4 +52,5 @@ class Store:
             drift=Drift(database),
             budgets=Budgets(database),
             aliases=Aliases(database),
+            verdicts=Verdicts(database),
         )

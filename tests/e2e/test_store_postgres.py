@@ -107,6 +107,18 @@ def test_of_racing_changes_one_wins(url: str) -> None:
     laws.of_racing_changes_one_wins(url)
 
 
+def test_of_racing_verdicts_one_wins(url: str) -> None:
+    laws.of_racing_verdicts_one_wins(url)
+
+
+def test_verdicts_are_kept_as_they_were_given(url: str) -> None:
+    laws.verdicts_are_kept_as_they_were_given(url)
+
+
+def test_a_case_is_decided_whole_or_not_at_all(url: str) -> None:
+    laws.a_case_is_decided_whole_or_not_at_all(url)
+
+
 def test_a_killed_decision_spends_nothing(url: str, tmp_path: Path) -> None:
     laws.a_killed_decision_spends_nothing(url, tmp_path)
 

@@ -12,7 +12,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 from flowguard.errors import StoreError
-from flowguard.store import Store
+from flowguard.store import Store, Verdict
 
 PATIENCE = 60.0
 
@@ -22,15 +22,17 @@ def lond(t: int, discoveries_before: int) -> tuple[int, float]:
     return t % 3, 0.1 * 2.0 ** -min(t, 60) * (discoveries_before + 1)
 
 
-def race(work: Callable[[str, int, Barrier, Queue[object]], None], url: str, processes: int = 2) -> list[object]:
-    """What each of the processes put in the queue; all start `work(url, number, barrier, queue)` together."""
+def race(
+    work: Callable[[str, int, Barrier, Queue[object]], None], url: str, processes: int = 2, answers: int = 1
+) -> list[object]:
+    """What the processes put in the queue, `answers` each; all start `work(url, number, barrier, queue)` together."""
     spawn = multiprocessing.get_context("spawn")
     barrier, said = spawn.Barrier(processes), spawn.Queue()
     runners = [spawn.Process(target=work, args=(url, number, barrier, said)) for number in range(processes)]
     for runner in runners:
         runner.start()
     try:
-        found = [said.get(timeout=PATIENCE) for _ in runners]
+        found = [said.get(timeout=PATIENCE) for _ in range(processes * answers)]
     finally:
         for runner in runners:
             runner.join(PATIENCE)
@@ -67,6 +69,18 @@ def promote(url: str, number: int, barrier: Barrier, said: Queue[object]) -> Non
         said.put(str(error))
     else:
         said.put(change)
+
+
+def decide(url: str, number: int, barrier: Barrier, said: Queue[object]) -> None:
+    """Decide on a record of its own and on one that the others decide on as well, both having seen no entry."""
+    verdicts = Store.open(url).verdicts
+    barrier.wait(PATIENCE)
+    for record_id in (f"own-{number}", "shared"):
+        verdict = Verdict("meters", "monday", record_id, 1, "confirmed", "", f"user-{number}", 9.0, 0.001, flagged=True)
+        try:
+            said.put(verdicts.put(verdict, seen=None))
+        except StoreError as error:
+            said.put(str(error))
 
 
 def reserve_and_hang(url: str, inside: str) -> None:

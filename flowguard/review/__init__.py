@@ -1,0 +1,24 @@
+"""Review: what people decide on records, and what their verdicts say of a version. NumPy, SciPy and the store only."""
+
+from __future__ import annotations
+
+from flowguard.review.audit import AUDITED, audited
+from flowguard.review.precision import ENOUGH, Quality, Share, Stratum, quality, share
+from flowguard.review.verdicts import Judged, decide, decide_case, standing, undo, undo_case
+
+__all__ = [
+    "AUDITED",
+    "ENOUGH",
+    "Judged",
+    "Quality",
+    "Share",
+    "Stratum",
+    "audited",
+    "decide",
+    "decide_case",
+    "quality",
+    "share",
+    "standing",
+    "undo",
+    "undo_case",
+]
