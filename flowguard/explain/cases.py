@@ -62,8 +62,9 @@ class Case:
 
     `what` says what is wrong, of `symptoms`; `id` follows from that alone: the same from run to run, and while records
     come in. `context` is what `context_share` of the records have in common and others of their batches have not.
-    `records` are strangest first; `weight` is the sum of the shares, in nats, of the case's columns, of each record at
-    most `MOST`. `first` and `last` are batches (days, where a batch is a day), of which `batches` have such records.
+    `records` are strangest first; `weight` is the sum over them of the nats that the case's columns cost each, at most
+    `MOST`: their contrast where reasons have one, else their shares. `first` and `last` are batches (days, where a
+    batch is a day), of which `batches` have such records.
     """
 
     id: str
@@ -285,8 +286,10 @@ class _Found:
         return (first, *(one for one in self._shared(rows) if one != first))
 
     def _weight(self, i: int, symptoms: Sequence[Symptom]) -> float:
-        its = self.reasons[i]
-        return min(MOST, math.fsum(_share(its[one]) for one in symptoms if one in its))
+        """The nats that the case's columns cost the record: the largest contrast, or the sum of their shares."""
+        its = [self.reasons[i][one] for one in symptoms if one in self.reasons[i]]
+        contrasts = [contrast for reason in its if (contrast := _contrast(reason)) is not None]
+        return min(MOST, max([*contrasts, 0.0]) if contrasts else math.fsum(_share(reason) for reason in its))
 
     def _by_company(self, rows: Rows) -> list[tuple[Rows, list[str]]]:
         """The rows in parts that have another strong symptom and that have nothing of the kind, each with these."""
@@ -367,8 +370,7 @@ def _contrast(reason: Reason | None) -> float | None:
 
 
 def _share(reason: Reason | None) -> float:
-    """A reason's share; its contrast where the family of model has no shares."""
-    return _strength(reason) if reason is None or math.isnan(reason.share) else max(_finite(reason.share), 0.0)
+    return 0.0 if reason is None or reason.share <= 0 else _finite(reason.share)
 
 
 def _finite(nats: float | None) -> float:
