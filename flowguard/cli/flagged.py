@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 EXAMPLE = "flowguard flagged pipelines/flights.yaml --top 20 --format csv"
 
 
+ABSENT = {"extrapolated": False, "verdict": ""}
+"""What a row says that lacks the cell of an optional column."""
+
+
 class Format(StrEnum):
     """How the list is printed."""
 
@@ -45,10 +49,15 @@ def command(
         columns = [*found.key, "batch", "log_likelihood", "score", "p_value", "version"]
         if any(record.extrapolated for record in found.records):
             columns.append("extrapolated")
+        if any(record.verdict for record in found.records):
+            columns.append("verdict")
         writer.writerow([neutral(name) for name in [*columns, "reasons"]])
         for row in rows:
             writer.writerow(
-                [neutral(cell) for cell in [*(row.get(name, False) for name in columns), "; ".join(row["reasons"])]]
+                [
+                    neutral(cell)
+                    for cell in [*(row.get(name, ABSENT.get(name)) for name in columns), "; ".join(row["reasons"])]
+                ]
             )
     else:
         tell_flagged(
@@ -65,6 +74,7 @@ def command(
 def tell_flagged(found: FlaggedList, title: str) -> None:
     """The records as a table for people."""
     rows = []
+    decided = any(record.verdict for record in found.records)
     for record in found.records:
         row = record.row()
         rows.append(
@@ -72,10 +82,12 @@ def tell_flagged(found: FlaggedList, title: str) -> None:
                 *(row[name] for name in found.key),
                 f"{row['score']:.2f}",
                 f"{row['p_value']:.2g}{' (extrapolated)' if record.extrapolated else ''}",
+                *([(record.verdict or "").replace("_", " ")] if decided else []),
                 "\n".join(row["reasons"]),
             ]
         )
-    output.table(title, [*found.key, "score", "p_value", "reasons"], rows, right=("score", "p_value"))
+    columns = [*found.key, "score", "p_value", *(["verdict"] if decided else []), "reasons"]
+    output.table(title, columns, rows, right=("score", "p_value"))
 
 
 def neutral(cell: object) -> object:

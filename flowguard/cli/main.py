@@ -26,6 +26,8 @@ from flowguard.cli import (
     schema,
     score,
     train,
+    verdict,
+    verdicts,
     why,
 )
 from flowguard.errors import FlowguardError
@@ -78,7 +80,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 
 for module in (
-    *(init, check, train, score, flagged, cases, why, report),
+    *(init, check, train, score, flagged, cases, why, verdict, verdicts, report),
     *(drift, models, promote, recalibrate, demo, schema),
 ):
     app.command(module.__name__.rsplit(".", 1)[-1], help=module.__doc__, epilog=f"Example: `{module.EXAMPLE}`")(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from flowguard.cli import output
+
+if TYPE_CHECKING:
+    from flowguard.review import Quality
 
 EXAMPLE = "flowguard models flights"
 RUNS = typer.Option(
@@ -21,10 +25,12 @@ def command(
     runs: Path = RUNS,
     as_json: bool = output.JSON,
 ) -> None:
-    from flowguard.stages.models import journal, models
+    from flowguard.stages.models import journal, models, reviewed
 
     versions = models(runs, name)
     changes = journal(runs, name) if name and versions else []
+    known = reviewed(runs, name) if name and versions else {}
+    judged = {number: one for number, one in known.items() if one.precision.enough or one.missed.enough}
 
     def tell() -> None:
         rows = [
@@ -50,6 +56,10 @@ def command(
             "created (UTC)",
             "bundle",
         ]
+        if judged:
+            columns += ["precision by verdicts", "missed by verdicts"]
+            for row, version in zip(rows, versions):
+                row += told(judged.get(version.version))
         if rows:
             output.table("Registered versions", columns, rows, right=("version", "validation nats", "hold-out flagged"))
             if changes:
@@ -66,9 +76,22 @@ def command(
                 ]
                 output.say("")
                 output.table("Journal of aliases", ["when (UTC)", "alias", "from", "to", "who", "why"], lines)
+            if judged:
+                output.say("\nPrecision: the flagged records that are anomalies; missed: the unflagged ones that are.")
             output.next_commands("flowguard promote NAME VERSION")
         else:
             output.say("No version is registered here yet.")
             output.next_commands("flowguard train FILE")
 
-    output.emit(versions, as_json, tell)
+    document = [
+        {**output.plain(version), **({"verdicts": known[version.version]} if version.version in known else {})}
+        for version in versions
+    ]
+    output.emit(document, as_json, tell)
+
+
+def told(known: Quality | None) -> list[str]:
+    """Precision and missed rate of a version as cells; what too few verdicts say is not shown beside versions."""
+    if known is None:
+        return ["", ""]
+    return [f"{share}, {share.decided:,} decided" if share.enough else "" for share in (known.precision, known.missed)]

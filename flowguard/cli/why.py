@@ -12,7 +12,7 @@ from rich.text import Text
 from flowguard.cli import output
 
 if TYPE_CHECKING:
-    from flowguard.stages.verdict import Verdict
+    from flowguard.stages.outcome import Outcome
     from flowguard.stages.why import Answer, Why
 
 EXAMPLE = "flowguard why pipelines/flights.yaml year=2013,month=5,day=25,carrier=DL,flight=1499,origin=LGA"
@@ -44,8 +44,12 @@ def command(
             tell_matches(answer, file)
         else:
             tell_why(record)
-            named = record.verdict.batch
-            output.next_commands(f"flowguard flagged {file} --batch {named}", f"flowguard report {file}")
+            named = record.outcome.batch
+            refused = record.outcome.state == "quarantined"
+            decide = f"flowguard verdict {file} {record.outcome.record_id} confirmed    # or false-alarm, unsure"
+            output.next_commands(
+                *([] if refused else [decide]), f"flowguard flagged {file} --batch {named}", f"flowguard report {file}"
+            )
 
     output.emit(answer, as_json, tell)
 
@@ -65,15 +69,17 @@ def tell_matches(answer: Answer, file: Path) -> None:
 
 
 def tell_why(record: Why) -> None:
-    """All of it for people: the verdict, the numbers behind it, the reasons, the counterparts."""
-    verdict = record.verdict
-    name = ", ".join(f"{column} {value}" for column, value in verdict.key.items()) or f"record {verdict.record_id}"
-    scored = f"{verdict.scored_at[:16].replace('T', ' ')} UTC"
-    state = "not flagged" if verdict.state == "ordinary" else verdict.state
-    output.say(f"{name}: {state} in batch {verdict.batch} by version {verdict.version}, scored {scored}.")
+    """All of it for people: the outcome, the numbers behind it, the reasons, the counterparts."""
+    outcome = record.outcome
+    name = ", ".join(f"{column} {value}" for column, value in outcome.key.items()) or f"record {outcome.record_id}"
+    scored = f"{outcome.scored_at[:16].replace('T', ' ')} UTC"
+    state = "not flagged" if outcome.state == "ordinary" else outcome.state
+    output.say(f"{name}: {state} in batch {outcome.batch} by version {outcome.version}, scored {scored}.")
     output.say(record.sentence)
     for note in record.notes:
         output.say(note)
+    if record.verdicts:
+        output.say(f"{record.verdicts[-1]}.")
     output.say("")
     output.table("", ["", "as it was scored"], _facts(record))
     if record.reasons:
@@ -95,7 +101,7 @@ def tell_why(record: Why) -> None:
         _tell_ordinary(record)
     if record.alike:
         output.say("")
-        keys = list(verdict.key)
+        keys = list(outcome.key)
         rows = [
             [*(one.key[name] for name in keys), one.batch, f"{one.p_value:.2g}", "\n".join(one.reasons)]
             for one in record.alike
@@ -106,16 +112,32 @@ def tell_why(record: Why) -> None:
         rows = [[str(one.version), one.scored_at[:10], _number(one.score), _p(one), one.state] for one in record.others]
         columns = ["version", "scored", "score", "p_value", "state"]
         output.table("What other versions said of it", columns, rows, right=("version", "score", "p_value"))
+    if record.verdicts:
+        output.say("")
+        rows = [
+            [
+                str(one.id),
+                f"{one.at:%Y-%m-%d %H:%M}",
+                one.who,
+                (one.decision or "taken back").replace("_", " "),
+                str(one.version),
+                "" if one.undoes is None else f"undoes {one.undoes}",
+                one.note,
+            ]
+            for one in record.verdicts
+        ]
+        columns = ["entry", "when (UTC)", "who", "verdict", "version", "", "note"]
+        output.table("What was decided on it", columns, rows, right=("entry", "version"))
 
 
 def _facts(record: Why) -> list[list[str]]:
-    verdict = record.verdict
+    outcome = record.outcome
     facts: list[tuple[str, str | None]] = []
-    if verdict.score is not None:
+    if outcome.score is not None:
         bound = "" if record.threshold is None else f"; above {_number(record.threshold)} is flagged in its cell"
         facts += [
-            ("score", f"{_number(verdict.score)} ({record.score_name}){bound}"),
-            ("p_value", f"{_p(verdict)}{' (extrapolated)' if record.extrapolated else ''}"),
+            ("score", f"{_number(outcome.score)} ({record.score_name}){bound}"),
+            ("p_value", f"{_p(outcome)}{' (extrapolated)' if record.extrapolated else ''}"),
             ("flagged at", f"{record.level:.2g} or below" if record.level else "nothing in this batch"),
             ("place", f"{record.place:,} of {record.of:,} in its batch, the strangest first"),
             (
@@ -133,8 +155,8 @@ def _facts(record: Why) -> list[list[str]]:
         ("policy", record.policy),
         ("guarantee", record.guarantee),
         ("calibrated on", " to ".join(record.calibrated) or None),
-        ("version", f"{verdict.version} (bundle {record.bundle[:12]})"),
-        ("record_id", verdict.record_id),
+        ("version", f"{outcome.version} (bundle {record.bundle[:12]})"),
+        ("record_id", outcome.record_id),
         ("in the source", None if record.origin == "not looked at" else record.origin),
     ]
     return [[name, told] for name, told in facts if told]
@@ -143,13 +165,13 @@ def _facts(record: Why) -> list[list[str]]:
 def _tell_ordinary(record: Why) -> None:
     """The nearest ordinary records beside the record, one line per column; what differs stands out."""
     near = record.ordinary
-    keys = list(record.verdict.key)
+    keys = list(record.outcome.key)
     rows: list[list[Any]] = [
-        [name, record.verdict.key[name], *(one.key[name] for one in near)] for name in keys if name not in record.values
+        [name, record.outcome.key[name], *(one.key[name] for one in near)] for name in keys if name not in record.values
     ]
-    if any(one.batch != record.verdict.batch for one in near):
-        rows.append(["batch", record.verdict.batch, *(one.batch for one in near)])
-    rows.append(["p_value", _p(record.verdict), *(f"{one.p_value:.2g}" for one in near)])
+    if any(one.batch != record.outcome.batch for one in near):
+        rows.append(["batch", record.outcome.batch, *(one.batch for one in near)])
+    rows.append(["p_value", _p(record.outcome), *(f"{one.p_value:.2g}" for one in near)])
     for name, value in record.values.items():
         cells = [
             Text(f"≠ {output.visible(_shown(record, name, one.values[name]))}", style="bold yellow")
@@ -177,5 +199,5 @@ def _finite(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def _p(verdict: Verdict) -> str:
-    return "" if verdict.p_value is None else f"{verdict.p_value:.2g}"
+def _p(outcome: Outcome) -> str:
+    return "" if outcome.p_value is None else f"{outcome.p_value:.2g}"

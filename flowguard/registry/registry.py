@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
@@ -219,6 +220,26 @@ class Registry:
             if CHALLENGER in chosen.aliases:
                 self._client.delete_registered_model_alias(name, CHALLENGER)
         return before.version if before is not None else None
+
+    def note(
+        self, version: Version, *, metrics: Mapping[str, float], step: int, tags: Mapping[str, str | None]
+    ) -> None:
+        """Add to a registered version what became known of it later: metrics of its run, and tags; None removes one."""
+        client = self._client
+        if metrics:
+            from mlflow.entities import Metric
+
+            now = int(time.time() * 1000)
+            with told(self.tracking_uri, "written to"):
+                client.log_batch(
+                    version.run_id, metrics=[Metric(key, value, now, step) for key, value in metrics.items()]
+                )
+        with told(self.registry_uri, "written to"):
+            for key, text in tags.items():
+                if text is not None and version.tags.get(key) != text:
+                    client.set_model_version_tag(version.name, str(version.version), key, text)
+                elif text is None and key in version.tags:
+                    client.delete_model_version_tag(version.name, str(version.version), key)
 
     def _place(self, version: Version) -> Version:
         """Give a version without alias its own: the first one is the champion, the newest the challenger.

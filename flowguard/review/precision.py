@@ -52,6 +52,11 @@ class Share:
     anomalies: int
     unsure: int
 
+    def __str__(self) -> str:
+        if self.estimate is None or self.low is None or self.high is None:
+            return "unknown"
+        return f"{_percent(self.estimate)} % ({_percent(self.low)} to {_percent(self.high)} %)"
+
     @property
     def enough(self) -> bool:
         """Whether there are enough verdicts to show it beside a version."""
@@ -187,3 +192,7 @@ def _stratum(entries: Sequence[Verdict], decisions: Mapping[str, str], size: int
     decided = sum(word != "unsure" for word in said)
     # A batch that was scored again with fewer records may have more verdicts than it now has records.
     return Stratum(max(size, decided), decided, said.count("confirmed"), said.count("unsure"))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,15 @@ from flowguard.errors import FlowguardError, InputError
 from flowguard.explain import Reason
 from flowguard.stages.manifest import Manifest, latest
 from flowguard.stages.workspace import Workspace
+from flowguard.store import Decision
 
 
 @dataclass(frozen=True)
 class Flagged:
-    """A flagged record: its key under the columns' own names, numbers, and reasons, strongest first."""
+    """A flagged record: its key under the columns' own names, numbers, and reasons, strongest first.
+
+    `verdict` is what was last decided on it, None where nothing was, and where nobody looked that up.
+    """
 
     record_id: str
     key: dict[str, Any]
@@ -30,6 +34,7 @@ class Flagged:
     p_value: float
     extrapolated: bool
     reasons: tuple[Reason, ...]
+    verdict: Decision | None = None
 
     def row(self) -> dict[str, Any]:
         """The record as one flat row."""
@@ -42,6 +47,7 @@ class Flagged:
             "p_value": self.p_value,
             **({"extrapolated": True} if self.extrapolated else {}),
             "version": self.version,
+            **({} if self.verdict is None else {"verdict": self.verdict}),
             "reasons": [reason.words for reason in self.reasons],
         }
 
@@ -56,7 +62,7 @@ class FlaggedList:
 
 
 def flagged(pipeline: str | Path, *, batch: str | None = None, top: int | None = 20) -> FlaggedList:
-    """The strangest flagged records of one batch or of all, by p-value, then score.
+    """The strangest flagged records of one batch or of all, by p-value, then score, with what was decided on them.
 
     Of a batch that several versions have scored, the latest one's word counts. Raises `InputError` when `batch` has
     not been scored.
@@ -76,7 +82,14 @@ def flagged(pipeline: str | Path, *, batch: str | None = None, top: int | None =
     every = (record for manifest in scored.values() for record in of_batch(workspace, manifest, key))
     total = sum(manifest.flagged for manifest in scored.values())
     records = sorted(every, key=strangeness) if top is None else heapq.nsmallest(top, every, key=strangeness)
-    return FlaggedList(key, total, tuple(records))
+    return FlaggedList(key, total, tuple(with_verdicts(workspace, records)))
+
+
+def with_verdicts(workspace: Workspace, records: Sequence[Flagged]) -> list[Flagged]:
+    """The records with the verdicts that stand, but for those that were given on the same key in another batch."""
+    known = workspace.store.verdicts.latest(workspace.pipeline.name, (record.record_id for record in records))
+    decided = {(entry.record_id, entry.batch): entry.decision for entry in known.values()}
+    return [replace(record, verdict=decided.get((record.record_id, record.batch))) for record in records]
 
 
 def strangeness(record: Flagged) -> tuple[float, float, str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flowguard.registry import CHALLENGER, CHAMPION, Registry, Version
+from flowguard.review import Quality, quality
 from flowguard.stages.workspace import store_in
 from flowguard.store import Change, Store
 
@@ -30,6 +31,19 @@ def models(runs: Path, name: str | None = None) -> list[Version]:
 def journal(runs: Path, name: str) -> Sequence[Change]:
     """Every change of the model's champion and challenger, in order."""
     return store_in(runs).aliases.of(name)
+
+
+def reviewed(runs: Path, name: str) -> dict[int, Quality]:
+    """By version, what the verdicts say of it; versions that nobody judged a record of are not there."""
+    return qualities(store_in(runs), name)
+
+
+def qualities(store: Store, name: str) -> dict[int, Quality]:
+    """What all verdicts on records of `name` say of each version that they were given on, newest version first."""
+    histories = store.verdicts.histories(name)
+    versions = {entry.version for history in histories.values() for entry in history}
+    batches = store.batches.of(name) if versions else []
+    return {version: quality(version, histories, batches) for version in sorted(versions, reverse=True)}
 
 
 def promote(

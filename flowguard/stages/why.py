@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowguard.errors import InputError
 from flowguard.explain import Reason
 from flowguard.stages.flagged import of_batch
-from flowguard.stages.lookup import Asked, Found, find
-from flowguard.stages.manifest import Manifest, manifests
+from flowguard.stages.lookup import Found
+from flowguard.stages.manifest import Manifest
+from flowguard.stages.outcome import Outcome, chosen, outcome_of, said_by_others, search, sentence_of
 from flowguard.stages.progress import work
-from flowguard.stages.verdict import Verdict, chosen, said_by_others, sentence_of, unknown, verdict_of
 from flowguard.stages.workspace import Workspace
+from flowguard.store import Verdict
 
 if TYPE_CHECKING:
     from flowguard.stages.counterparts import Alike, Ordinary
@@ -30,10 +30,11 @@ class Why:
     `level` is the p-value at or below which its batch was flagged, `threshold` the score above which its cell is, where
     the policy has one; `place` counts from the strangest of `of` records. `written`: the reasons are those that were
     written when it was scored, else they were found now with the same version. `origin` says what became of the record
-    in the source, of which `values` are read; `notes` are sentences on what could not be said.
+    in the source, of which `values` are read; `notes` are sentences on what could not be said. `verdicts` are all
+    entries of what people decided on it, the first one first.
     """
 
-    verdict: Verdict
+    outcome: Outcome
     sentence: str
     bundle: str
     score_name: str
@@ -58,7 +59,8 @@ class Why:
     units: dict[str, str]
     ordinary: tuple[Ordinary, ...]
     alike: tuple[Alike, ...]
-    others: tuple[Verdict, ...]
+    others: tuple[Outcome, ...]
+    verdicts: tuple[Verdict, ...]
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Answer:
 
     key: tuple[str, ...]
     record: Why | None
-    matches: tuple[Verdict, ...] = ()
+    matches: tuple[Outcome, ...] = ()
     total: int = 0
 
 
@@ -89,26 +91,15 @@ def why(
     Raises `InputError` when nothing that was scored matches: it says what was scored and what comes near.
     """
     workspace = Workspace.open(pipeline)
-    spec = workspace.pipeline
-    asked = Asked.parse(key, spec.source.key)
-    shown = tuple(name for name in spec.source.key if name not in spec.source.redact)
-    every = list(manifests(workspace.folder))
-    scored = chosen(workspace, every, str(pipeline), batch=batch, version=version)
-    found: list[Found] = []
-    total = 0
-    with work("looking the record up", total=len(scored)) as bar:
-        for manifest in scored.values():
-            here, count = find(workspace, asked, manifest, most=LISTED - len(found))
-            found, total = found + here, total + count
-            bar.advance(1, manifest.batch)
-    if not found:
-        raise InputError(unknown(workspace, asked, scored, shown, str(pipeline)))
-    if total > 1:
-        return Answer(shown, None, tuple(verdict_of(one, shown) for one in found), total)
+    searched = search(workspace, key, str(pipeline), batch=batch, version=version, most=LISTED)
+    shown, found = searched.shown, searched.found
+    if searched.total > 1:
+        return Answer(shown, None, tuple(outcome_of(one, shown) for one in found), searched.total)
     (one,) = found
-    others = said_by_others(workspace, one, every, shown)
+    others = said_by_others(workspace, one, searched.every, shown)
+    scored = searched.scored
     if batch is not None:
-        scored = chosen(workspace, every, str(pipeline), batch=None, version=version)
+        scored = chosen(workspace, searched.every, str(pipeline), batch=None, version=version)
     again = f"flowguard score {pipeline} --batch {one.manifest.batch}"
     return Answer(shown, _explained(workspace, one, scored, others, shown, again, near=near, top=top), total=1)
 
@@ -117,7 +108,7 @@ def _explained(
     workspace: Workspace,
     one: Found,
     scored: dict[str, Manifest],
-    others: tuple[Verdict, ...],
+    others: tuple[Outcome, ...],
     shown: tuple[str, ...],
     again: str,
     *,
@@ -128,41 +119,41 @@ def _explained(
     from flowguard.stages import counterparts, reread
 
     spec, manifest, row = workspace.pipeline, one.manifest, one.row
-    verdict = verdict_of(one, shown)
+    outcome = outcome_of(one, shown)
     notes: list[str] = []
     detector = reread.detector_then(workspace, manifest, notes)
     neighbours = counterparts.around(scored, manifest.batch, version=manifest.version)
     reasons: tuple[Reason, ...] = ()
-    if verdict.state == "flagged":
-        mine = (record for record in of_batch(workspace, manifest, shown) if record.record_id == verdict.record_id)
+    if outcome.state == "flagged":
+        mine = (record for record in of_batch(workspace, manifest, shown) if record.record_id == outcome.record_id)
         reasons = next((record.reasons for record in mine), ())
     written = bool(reasons)
     drawn = counterparts.Drawn()
     ordinary: tuple[Ordinary, ...] = ()
     origin: Origin = "not looked at"
     if detector is not None and (near or not written):
-        compared = bool(near) and verdict.state != "quarantined"
+        compared = bool(near) and outcome.state != "quarantined"
         with work("reading the record's batch again") as bar:
             drawn, origin = reread.drawn_again(
                 workspace, detector, one, neighbours, ordinary=compared, again=again, notes=notes
             )
             bar.advance(1, manifest.batch)
-    if detector is not None and drawn.one is not None and verdict.state != "quarantined":
+    if detector is not None and drawn.one is not None and outcome.state != "quarantined":
         if not written:
-            reasons = reread.reasons_now(detector, drawn.one, verdict.record_id, top or spec.output.reasons, notes)
+            reasons = reread.reasons_now(detector, drawn.one, outcome.record_id, top or spec.output.reasons, notes)
         if near:
             ordinary = counterparts.nearest_ordinary(detector, drawn, key=shown, redact=spec.source.redact, count=near)
     alike: tuple[Alike, ...] = ()
     # Of what is ordinary, the reasons are no oddity that a flagged record could share.
-    if near and reasons and verdict.p_value is not None and verdict.p_value <= counterparts.ORDINARY:
+    if near and reasons and outcome.p_value is not None and outcome.p_value <= counterparts.ORDINARY:
         everywhere = [manifest, *neighbours]
-        alike = counterparts.flagged_alike(workspace, reasons, everywhere, key=shown, but=verdict.record_id, count=near)
+        alike = counterparts.flagged_alike(workspace, reasons, everywhere, key=shown, but=outcome.record_id, count=near)
     values: dict[str, Any] = {}
     if drawn.one is not None and detector is not None:
         values = counterparts.values_of(drawn.one, counterparts.shown_entries(detector, spec.source.redact))
     return Why(
-        verdict=verdict,
-        sentence=sentence_of(verdict, manifest, again=again),
+        outcome=outcome,
+        sentence=sentence_of(outcome, manifest, again=again),
         bundle=manifest.bundle,
         score_name=manifest.score,
         policy=manifest.rule.words,
@@ -176,7 +167,7 @@ def _explained(
         log_likelihood=row.get("log_likelihood"),
         log_mass=row.get("log_mass"),
         log_density=row.get("log_density"),
-        place=None if verdict.score is None else 1 + counterparts.strangest_before(workspace, manifest, verdict.score),
+        place=None if outcome.score is None else 1 + counterparts.strangest_before(workspace, manifest, outcome.score),
         of=manifest.scored,
         reasons=reasons,
         written=written,
@@ -187,4 +178,5 @@ def _explained(
         ordinary=ordinary,
         alike=alike,
         others=others,
+        verdicts=tuple(workspace.store.verdicts.history(spec.name, outcome.record_id)),
     )

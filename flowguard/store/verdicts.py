@@ -227,7 +227,7 @@ def _overtaken(others: Sequence[Verdict], asked: int) -> StoreError:
         return StoreError(
             f"Record {one.record_id} of {one.pipeline} has a verdict that this one has not seen: {one} "
             f"(entry {one.id}). Nothing was written. Look at it; if yours still stands, decide again having seen "
-            f"entry {one.id}."
+            f"entry {one.id} (--seen {one.id})."
         )
     told = "; ".join(f"record {one.record_id}: {one} (entry {one.id})" for one in listed[:_TOLD])
     more = f"; and {len(listed) - _TOLD:,} more" if len(listed) > _TOLD else ""

@@ -72,7 +72,7 @@ def test_scripts_get_one_document(scored: Path) -> None:
     document = json.loads(result.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert document["total"] == 1
     record = document["record"]
-    assert record["verdict"]["state"] == "flagged"
+    assert record["outcome"]["state"] == "flagged"
     assert record["reasons"][0]["column"] == "power"
     assert len(record["ordinary"]) == len(record["alike"]) == 1
     assert record["values"]["power"] == 400.0

@@ -245,3 +245,14 @@ def test_the_environment_names_the_registry_and_else_the_folder_does(
     assert Registry.at(tmp_path).artifact_root is None
     monkeypatch.setenv("MLFLOW_REGISTRY_URI", "http://registry:5000")
     assert Registry.at(tmp_path).registry_uri == "http://registry:5000"
+
+
+def test_what_becomes_known_later_is_added_to_a_version(registry: Registry, sealed: Sealed) -> None:
+    version = registry.log_version(sealed("noted"), name="noted", inputs={"x": "double"}, metrics={"first": 1.0})
+    registry.note(version, metrics={"later": 0.5}, step=20, tags={"judged": "0.5, 20 decided", "never": None})
+    found = registry.resolve("noted", 1)
+    assert (found.metrics["first"], found.metrics["later"], found.tags["judged"]) == (1.0, 0.5, "0.5, 20 decided")
+    registry.note(found, metrics={"later": 0.25}, step=21, tags={"judged": None})
+    last = registry.resolve("noted", 1)
+    assert (last.metrics["later"], "judged" in last.tags) == (0.25, False)
+    assert last.digest == version.digest

@@ -81,23 +81,23 @@ def with_power(id: int, power: float) -> Callable[[pa.Table], pa.Table]:
     return change
 
 
-# -- the verdict -----------------------------------------------------------------------------------------------------
+# -- the outcome -----------------------------------------------------------------------------------------------------
 
 
 def test_a_flagged_record_is_told_as_it_was_scored(scored: Path) -> None:
     record = told(scored, f"id={ODD}")
     (listed,) = (one for one in flagged(scored, batch="odd", top=None).records if one.key == {"id": ODD})
-    verdict = record.verdict
-    assert (verdict.state, verdict.batch, verdict.version, verdict.key) == ("flagged", "odd", 1, {"id": ODD})
-    assert (verdict.score, verdict.p_value) == (listed.score, listed.p_value)
+    outcome = record.outcome
+    assert (outcome.state, outcome.batch, outcome.version, outcome.key) == ("flagged", "odd", 1, {"id": ODD})
+    assert (outcome.score, outcome.p_value) == (listed.score, listed.p_value)
     assert record.log_likelihood == listed.log_likelihood == pytest.approx(record.log_mass + record.log_density)
     assert record.written
     assert record.reasons == listed.reasons
     assert "0.01 or below" in record.sentence
     assert (record.level, record.cell, record.cell_size) == (0.01, "all", 450)
     assert record.threshold is not None
-    assert verdict.score > record.threshold
-    higher = sum(one.score > verdict.score for one in flagged(scored, batch="odd", top=None).records)
+    assert outcome.score > record.threshold
+    higher = sum(one.score > outcome.score for one in flagged(scored, batch="odd", top=None).records)
     assert (record.place, record.of) == (1 + higher, 299)
     assert record.origin == "unchanged"
     assert record.notes == record.others == ()
@@ -107,7 +107,7 @@ def test_a_flagged_record_is_told_as_it_was_scored(scored: Path) -> None:
 
 def test_a_record_that_was_not_flagged_gets_its_reasons_from_the_version_that_scored_it(scored: Path) -> None:
     record = told(scored, 9_000_020)
-    assert record.verdict.state == "ordinary"
+    assert record.outcome.state == "ordinary"
     assert not record.written
     assert "only at 0.01 or below" in record.sentence
     assert record.alike == ()
@@ -118,23 +118,23 @@ def test_a_record_that_was_not_flagged_gets_its_reasons_from_the_version_that_sc
         batch, encoded, detector.evaluate(encoded), np.arange(300), record_ids=record_ids(batch, ["id"]), top=3
     )
     assert list(record.reasons) == everyone[20], "the same bits as in its batch"
-    assert record.verdict.score == detector.score(batch).score[20]
+    assert record.outcome.score == detector.score(batch).score[20]
 
 
 def test_a_quarantined_record_says_why(scored: Path) -> None:
     record = told(scored, REFUSED)
-    assert record.verdict.state == "quarantined"
-    assert record.verdict.refused == "power is infinite"
+    assert record.outcome.state == "quarantined"
+    assert record.outcome.refused == "power is infinite"
     assert f"`flowguard score {scored} --batch odd`" in record.sentence
     assert (
-        record.verdict.score is record.verdict.p_value is record.log_likelihood is record.place is record.cell is None
+        record.outcome.score is record.outcome.p_value is record.log_likelihood is record.place is record.cell is None
     )
     assert record.reasons == record.ordinary == record.alike == ()
 
 
 def test_a_record_is_found_by_its_id_and_by_its_key(scored: Path) -> None:
-    record_id = told(scored, f"id={ODD}").verdict.record_id
-    assert told(scored, record_id, batch="odd", near=0).verdict.key == {"id": ODD}
+    record_id = told(scored, f"id={ODD}").outcome.record_id
+    assert told(scored, record_id, batch="odd", near=0).outcome.key == {"id": ODD}
 
 
 def test_part_of_a_key_lists_what_there_is(changed: Path) -> None:
@@ -147,7 +147,7 @@ def test_part_of_a_key_lists_what_there_is(changed: Path) -> None:
     assert len(answer.matches) == 20
     assert {one.key["site"] for one in answer.matches} == {"south"}
     assert why(changed, f"site=south,id={answer.matches[3].key['id']}", near=0).total == 1
-    other = {"south": "north", "north": "south"}[told(changed, f"id={ODD}", near=0).verdict.key["site"]]
+    other = {"south": "north", "north": "south"}[told(changed, f"id={ODD}", near=0).outcome.key["site"]]
     with pytest.raises(InputError, match=rf"All but one column agree in: site=\w+, id={ODD}\b") as caught:
         why(changed, f"site={other},id={ODD}")
     assert "\n" not in str(caught.value)
@@ -158,7 +158,7 @@ def test_without_a_key_a_record_is_known_by_its_content(changed: Path) -> None:
     score(changed, batch="odd", force=True)
     strangest, *_ = flagged(changed, batch="odd", top=2).records
     record = told(changed, strangest.record_id)
-    assert record.verdict.key == {}
+    assert record.outcome.key == {}
     assert record.values["flow"] == -500.0
     assert record.ordinary[0].differs == ("flow",)
     rewrite(changed, with_power(CONSTRUED, 4.321))
@@ -199,7 +199,7 @@ def test_a_record_that_was_delivered_again_is_told_as_it_was_and_nothing_of_the_
     assert after.origin == "redelivered"
     assert "delivered again with other content" in after.notes[0]
     assert f"flowguard score {changed} --batch odd" in after.notes[0]
-    assert (after.verdict, after.place, after.threshold) == (before.verdict, before.place, before.threshold)
+    assert (after.outcome, after.place, after.threshold) == (before.outcome, before.place, before.threshold)
     assert after.reasons == (before.reasons if id == ODD else ())
     assert after.values == {}
     assert after.ordinary == ()
@@ -211,7 +211,7 @@ def test_a_record_that_is_gone_is_told_from_the_files_of_its_scoring(changed: Pa
     after = told(changed, ODD)
     assert after.origin == "gone"
     assert "no longer has this record" in after.notes[0]
-    assert (after.verdict, after.reasons, after.alike) == (before.verdict, before.reasons, before.alike)
+    assert (after.outcome, after.reasons, after.alike) == (before.outcome, before.reasons, before.alike)
     (changed.parents[1] / "data/odd.parquet").unlink()
     last = told(changed, ODD)
     assert last.origin == "gone"
@@ -237,11 +237,11 @@ def test_of_several_versions_the_last_to_score_counts_unless_one_is_named(change
     manifest_path(folder, "odd", 2).write_text(json.dumps(later))
 
     latest = told(changed, ODD)
-    assert (latest.verdict.version, latest.verdict.state, latest.verdict.p_value) == (2, "ordinary", 0.5)
+    assert (latest.outcome.version, latest.outcome.state, latest.outcome.p_value) == (2, "ordinary", 0.5)
     (other,) = latest.others
     assert (other.version, other.state) == (1, "flagged")
     named = told(changed, ODD, version="1")
-    assert (named.verdict.version, named.verdict.state) == (1, "flagged")
+    assert (named.outcome.version, named.outcome.state) == (1, "flagged")
     assert named.others[0].version == 2
     assert told(changed, 5).others == ()
 
@@ -250,14 +250,14 @@ def test_of_several_versions_the_last_to_score_counts_unless_one_is_named(change
     manifest_path(folder, "odd", 2).write_text(json.dumps(later))
     lost = told(changed, ODD)
     assert "Version 2 cannot be asked again" in lost.notes[0]
-    assert (lost.verdict.p_value, lost.origin, lost.threshold) == (0.5, "not looked at", None)
+    assert (lost.outcome.p_value, lost.origin, lost.threshold) == (0.5, "not looked at", None)
 
 
 def test_a_score_file_that_is_gone_is_told(changed: Path) -> None:
     shutil.rmtree(changed.parents[1] / "runs/meters/scores/batch=part1")
     with pytest.raises(FlowguardError, match=r"is gone.*batch part1"):
         why(changed, str(ODD))
-    assert told(changed, ODD, batch="odd").verdict.state == "flagged"
+    assert told(changed, ODD, batch="odd").outcome.state == "flagged"
 
 
 # -- counterparts ----------------------------------------------------------------------------------------------------
@@ -265,7 +265,7 @@ def test_a_score_file_that_is_gone_is_told(changed: Path) -> None:
 
 def test_the_nearest_ordinary_record_of_one_that_was_construed_is_what_it_was_made_from(scored: Path) -> None:
     record = told(scored, CONSTRUED)
-    assert record.verdict.state == "flagged"
+    assert record.outcome.state == "flagged"
     assert record.reasons[0].column == "flow"
     first = record.ordinary[0]
     assert first.key == {"id": 9_000_002}
@@ -281,7 +281,7 @@ def test_flagged_records_that_are_odd_in_the_same_way_come_first_whatever_the_de
     assert record.reasons[0].column == "power"
     assert record.alike[0].key == {"id": ODD}
     assert record.alike[0].likeness > 0.9
-    assert record.verdict.record_id not in {one.record_id for one in record.alike}
+    assert record.outcome.record_id not in {one.record_id for one in record.alike}
     assert len(told(scored, LIKE, near=1).alike) == 1
 
 

@@ -1,4 +1,4 @@
-"""What was scored: which manifests count, what a version said of a record, and what to say where nothing matches."""
+"""What was scored: which manifests count, which records match, what a version said of one, and what if none does."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any, Literal
 
 from flowguard.errors import InputError
 from flowguard.stages.lookup import Asked, Found, find, find_near
-from flowguard.stages.manifest import Manifest, latest
+from flowguard.stages.manifest import Manifest, latest, manifests
+from flowguard.stages.progress import work
 from flowguard.stages.workspace import Workspace
 
 State = Literal["flagged", "ordinary", "quarantined"]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Outcome:
     """What one version said of a record; numbers are None where it was quarantined, for the reason `refused`."""
 
     record_id: str
@@ -27,6 +28,44 @@ class Verdict:
     score: float | None
     p_value: float | None
     refused: str | None
+
+
+@dataclass(frozen=True)
+class Search:
+    """The first records that match, of `total`, in the batches `scored` whose word counts; `every` is all manifests.
+
+    `shown` are the key columns that may be shown.
+    """
+
+    found: list[Found]
+    total: int
+    scored: dict[str, Manifest]
+    every: list[Manifest]
+    shown: tuple[str, ...]
+
+
+def search(
+    workspace: Workspace, key: str, file: str, *, batch: str | None, version: str | int | None, most: int
+) -> Search:
+    """Look the records up that `key` names, in every scored batch or in one; `file` is how the user calls the pipeline.
+
+    Raises `InputError` when none matches: it says what was scored and what comes near.
+    """
+    source = workspace.pipeline.source
+    asked = Asked.parse(key, source.key)
+    shown = tuple(name for name in source.key if name not in source.redact)
+    every = list(manifests(workspace.folder))
+    scored = chosen(workspace, every, file, batch=batch, version=version)
+    found: list[Found] = []
+    total = 0
+    with work("looking the record up", total=len(scored)) as bar:
+        for manifest in scored.values():
+            here, count = find(workspace, asked, manifest, most=most - len(found))
+            found, total = found + here, total + count
+            bar.advance(1, manifest.batch)
+    if not found:
+        raise InputError(unknown(workspace, asked, scored, shown, file))
+    return Search(found, total, scored, every, shown)
 
 
 def chosen(
@@ -70,7 +109,7 @@ def unknown(workspace: Workspace, asked: Asked, scored: dict[str, Manifest], sho
     # What comes near would tell the values of redacted columns by and by.
     near = [] if hidden else find_near(workspace, asked, newest_first, most=3)
     told = "; ".join(
-        ", ".join(f"{name}={value}" for name, value in verdict_of(one, shown).key.items())
+        ", ".join(f"{name}={value}" for name, value in outcome_of(one, shown).key.items())
         + ("" if one.manifest.batch in map(str, one.row.values()) else f" (batch {one.manifest.batch})")
         for one in near
     )
@@ -85,7 +124,7 @@ def unknown(workspace: Workspace, asked: Asked, scored: dict[str, Manifest], sho
 
 def said_by_others(
     workspace: Workspace, one: Found, every: Sequence[Manifest], shown: tuple[str, ...]
-) -> tuple[Verdict, ...]:
+) -> tuple[Outcome, ...]:
     """What other versions said of the same record, newest version first."""
     same = [
         manifest
@@ -95,14 +134,14 @@ def said_by_others(
     asked = Asked(one.record_id, {})
     newest_first = sorted(same, key=lambda manifest: -manifest.version)
     found = [other for manifest in newest_first for other in find(workspace, asked, manifest, most=1)[0]]
-    return tuple(verdict_of(other, shown) for other in found)
+    return tuple(outcome_of(other, shown) for other in found)
 
 
-def verdict_of(one: Found, shown: tuple[str, ...]) -> Verdict:
+def outcome_of(one: Found, shown: tuple[str, ...]) -> Outcome:
     """What the files say of a record; `shown` are the key columns that may be."""
     row = one.row
     flagged: State = "flagged" if row.get("flag") else "ordinary"
-    return Verdict(
+    return Outcome(
         record_id=one.record_id,
         key={name: row.get(name) for name in shown},
         batch=one.manifest.batch,
@@ -115,17 +154,17 @@ def verdict_of(one: Found, shown: tuple[str, ...]) -> Verdict:
     )
 
 
-def sentence_of(verdict: Verdict, manifest: Manifest, *, again: str) -> str:
+def sentence_of(outcome: Outcome, manifest: Manifest, *, again: str) -> str:
     """Why it was or was not flagged, in a sentence; `again` is the command that scores its batch again."""
-    if verdict.state == "quarantined":
-        return f"It was quarantined and has no score: {verdict.refused}. Correct it in the source and run `{again}`."
-    assert verdict.p_value is not None
-    if verdict.state == "flagged":
-        return f"Its p_value is {verdict.p_value:.2g}, and at {manifest.level:.2g} or below records were flagged."
+    if outcome.state == "quarantined":
+        return f"It was quarantined and has no score: {outcome.refused}. Correct it in the source and run `{again}`."
+    assert outcome.p_value is not None
+    if outcome.state == "flagged":
+        return f"Its p_value is {outcome.p_value:.2g}, and at {manifest.level:.2g} or below records were flagged."
     if not manifest.level:
-        return f"Its p_value is {verdict.p_value:.2g}, and no record of its batch was flagged." + (
+        return f"Its p_value is {outcome.p_value:.2g}, and no record of its batch was flagged." + (
             f" {manifest.note}" if manifest.note else ""
         )
-    if verdict.p_value <= manifest.level:
-        return f"Its p_value of {verdict.p_value:.2g} is that of the last one flagged, and the policy's count was full."
-    return f"Its p_value is {verdict.p_value:.2g}, and only at {manifest.level:.2g} or below records were flagged."
+    if outcome.p_value <= manifest.level:
+        return f"Its p_value of {outcome.p_value:.2g} is that of the last one flagged, and the policy's count was full."
+    return f"Its p_value is {outcome.p_value:.2g}, and only at {manifest.level:.2g} or below records were flagged."
