@@ -59,6 +59,7 @@ from rich.table import Table
 DATA = Path(__file__).resolve().parents[1] / "../shared/data"
 RESULTS = Path(__file__).resolve().parents[1] / "runs/reasons"
 RECORDS, LEVEL = 500, 0.01
+OURS = "flowguard"
 
 
 @dataclass(frozen=True)
@@ -263,15 +264,17 @@ class Share:
         inside: bool | None = None,
         column: str | None = None,
         paired: bool = False,
+        by: Sequence[Outcome] | None = None,
     ) -> Share:
         """How often the altered column is first among the records that were flagged, in one table; `paired`: or the
-        partner of the first."""
+        partner of the first; `by`: those that another method flagged."""
         hits: list[bool] = []
         clusters: list[str] = []
-        for one in outcomes:
+        for one, other in zip(outcomes, outcomes if by is None else by, strict=True):
             assert one.judged is not None
+            assert other.judged is not None
             for at, flag, first, within in zip(
-                one.column, one.judged.flagged, one.judged.first, one.inside, strict=True
+                one.column, other.judged.flagged, one.judged.first, one.inside, strict=True
             ):
                 if flag and inside in (None, within) and column in (None, at):
                     hits.append(at in (first if paired else first[:1]))
@@ -312,10 +315,7 @@ def grouped(outcomes: Sequence[Outcome]) -> dict[str, dict[str, list[Outcome]]]:
 def by_table(found: Found, lines: Sequence[str]) -> Table:
     """The share of flagged records of which the altered column is named first, by table and method."""
     made = _table("Altered column named first, % of the records that the method flagged, and its standard error")
-    made.add_column("table", no_wrap=True)
-    made.add_column("altered", justify="right")
-    for line in lines:
-        made.add_column(line, justify="right")
+    _heads(made, "altered", lines)
     for table, each in found.items():
         some = next(iter(each.values()), [])
         cells = [str(Share.among(each[line])) if line in each else "failed" for line in lines]
@@ -325,37 +325,71 @@ def by_table(found: Found, lines: Sequence[str]) -> Table:
     return made
 
 
+def same_records(found: Found, lines: Sequence[str]) -> Table:
+    """The same share for every method on the same records: those that flowguard flagged."""
+    made = _table("The same, of every method on the records that flowguard flagged")
+    _heads(made, "flagged", lines)
+    both = {table: each for table, each in found.items() if OURS in each}
+    shares = {
+        table: {line: Share.among(each[line], by=each[OURS]) for line in lines if line in each}
+        for table, each in both.items()
+    }
+    for table, each in shares.items():
+        made.add_row(table, f"{each[OURS].of:,}", *(str(each[line]) if line in each else "failed" for line in lines))
+    if both:
+        mean = [str(Share.mean([each[line] for each in shares.values() if line in each])) for line in lines]
+        made.add_row("mean", "", *mean, style="bold")
+    return made
+
+
+def flagged(found: Found, lines: Sequence[str]) -> Table:
+    """How many altered records each method flags, in per cent."""
+    made = _table("Altered records flagged, %")
+    _heads(made, "inside", lines)
+    for table, each in found.items():
+        some = next(iter(each.values()), [])
+        inside = np.mean([within for one in some for within in one.inside]) if some else float("nan")
+        rates = [f"{100 * _caught(each[line]):.1f}" if line in each else "failed" for line in lines]
+        made.add_row(table, f"{100 * inside:.0f} %", *rates)
+    return made
+
+
+def _caught(outcomes: Sequence[Outcome]) -> float:
+    return float(np.mean([flag for one in outcomes if one.judged for flag in one.judged.flagged]))
+
+
+def _heads(made: Table, second: str, lines: Sequence[str]) -> None:
+    made.add_column("table", no_wrap=True)
+    made.add_column(second, justify="right")
+    for line in lines:
+        made.add_column(line, justify="right")
+
+
 def summary(found: Found, lines: Sequence[str]) -> Table:
     """One line per method, means over tables."""
-    made = _table("Means over tables")
+    made = _table("Means over tables; seconds are the processor's, one thread")
     made.add_column("method", no_wrap=True)
-    heads = (
-        "first %",
-        "or its partner %",
-        "first %, inside",
-        "altered flagged %",
-        "flagged and first %",
-        "ordinary flagged %",
-    )
-    for name in (*heads, "s per 1,000 explained", "fit s"):
+    heads = ("first %", "or its partner %", "first %, inside", "altered flagged %", "flagged and first %")
+    for name in (*heads, "ordinary flagged %", "s per 1,000 explained", "fit s"):
         made.add_column(name, justify="right")
     for line in lines:
-        each = [lines_[line] for lines_ in found.values() if line in lines_]
+        each = [its[line] for its in found.values() if line in its]
         if not each:
             made.add_row(line, "failed", *["-"] * 7)
             continue
         judged = [[one.judged for one in its if one.judged is not None] for its in each]
-        caught = [np.mean(np.concatenate([one.flagged for one in its])) for its in judged]
-        right = [share.value * rate if share.of else 0.0 for share, rate in zip(map(Share.among, each), caught)]
+        shares = [Share.among(its) for its in each]
+        caught = [_caught(its) for its in each]
+        right = [share.value * rate if share.of else 0.0 for share, rate in zip(shares, caught, strict=True)]
         alarms = [sum(one.alarms for one in its) / sum(one.held for one in its) for its in judged]
         seconds = [
             1000 * sum(one.explain_seconds for one in its) / count
             for its in judged
-            if (count := sum(map(sum, (one.flagged for one in its))))
+            if (count := sum(one.explained for one in its))
         ]
         made.add_row(
             line,
-            str(Share.mean([Share.among(its) for its in each])),
+            str(Share.mean(shares)),
             str(Share.mean([Share.among(its, paired=True) for its in each])),
             str(Share.mean([Share.among(its, inside=True) for its in each])),
             *(f"{100 * np.mean(rates):.1f}" for rates in (caught, right)),
@@ -363,6 +397,21 @@ def summary(found: Found, lines: Sequence[str]) -> Table:
             f"{np.mean(seconds):.2f}" if seconds else "-",
             f"{np.mean([one.fit_seconds for its in judged for one in its]):.1f}",
         )
+    return made
+
+
+def seconds_by_table(found: Found, lines: Sequence[str]) -> Table:
+    """What 1,000 explained records cost, in seconds of the processor."""
+    made = _table("Seconds of the processor, one thread, for 1,000 explained records")
+    _heads(made, "columns", lines)
+    for table, each in found.items():
+        some = next(iter(each.values()), [])
+        cells = []
+        for line in lines:
+            judged = [one.judged for one in each.get(line, []) if one.judged is not None]
+            count = sum(one.explained for one in judged)
+            cells.append(f"{1000 * sum(one.explain_seconds for one in judged) / count:.2f}" if count else "-")
+        made.add_row(table, str(len({at for one in some for at in one.column})), *cells)
     return made
 
 
@@ -465,7 +514,8 @@ def main() -> None:
             if one.error is not None:
                 console.print(f"No figure: {one.line} on {one.table}, seed {one.seed}: {one.error}", markup=False)
     found, names = grouped(outcomes), [one.name for one in lines]
-    for table in (by_table(found, names), summary(found, names), by_column(found, names), coverage(found)):
+    made = (by_table, same_records, flagged, summary, seconds_by_table, by_column)
+    for table in (*(one(found, names) for one in made), coverage(found)):
         if table.row_count:
             console.print(table)
             console.print()

@@ -123,7 +123,7 @@ def test_tables_are_chosen_by_their_size_and_columns_alone(tmp_path: Path) -> No
 
 
 def outcome(flagged: list[bool], first: list[str], column: str = "ab", seed: int = 0) -> Outcome:
-    judged = Judged(flagged, [list(names) for names in first], 100, 1, 1.0, 0.5)
+    judged = Judged(flagged, [list(names) for names in first], 100, 1, 1.0, len(first), 0.5)
     return Outcome("made", "z-scores", seed, tuple(column), tuple(name == "a" for name in column), judged)
 
 
@@ -133,6 +133,8 @@ def test_only_flagged_records_count_and_only_the_altered_column_is_right() -> No
     assert (Share.among([one], inside=True).value, Share.among([one], inside=True).of) == (1.0, 1)
     assert Share.among([one], column="b").value == 0.5
     assert Share.among([one], paired=True).value == 1.0
+    other = outcome([False, False, True, True], ["", "", "a", "b"], "abab")
+    assert (Share.among([one], by=[other]).value, Share.among([one], by=[other]).of) == (0.5, 2)
     nothing = Share.among([outcome([False, False], ["", ""])])
     assert (str(nothing), nothing.of) == ("-", 0)
     both = Share.mean([Share.among([one]), nothing, Share(1.0, 0.0, 9)])
@@ -176,10 +178,11 @@ def test_every_peer_names_the_column_that_gives_a_record_away(name: str) -> None
     records = altered(dealt(), count=90, seed=0)
     judged = judge(method, records, level=0.05, seed=0)
     assert judged.alarms / judged.held < 0.12
-    hits = [first == [column] for first, column in zip(judged.first, records.what["column"], strict=True) if first]
-    assert sum(judged.flagged) == len(hits) > 10
+    assert judged.explained == len(judged.first) == 90
+    said = zip(judged.first, records.what["column"], judged.flagged, strict=True)
+    hits = [first == [column] for first, column, flag in said if flag]
+    assert len(hits) > 10
     assert np.mean(hits) > 0.8
-    assert all(len(first) == flag for first, flag in zip(judged.first, judged.flagged, strict=True))
 
 
 def test_only_features_can_be_named_and_missing_values_are_no_reason() -> None:
@@ -205,8 +208,8 @@ def test_flowguard_names_the_column_too() -> None:
     )
     judged = judge(method, few, level=0.05, seed=0)
     hits = [first[0] == column for first, column in zip(judged.first, few.what["column"], strict=True) if first]
-    assert len(hits) > 20
-    assert np.mean(hits) > 0.5
+    assert judged.explained == sum(judged.flagged) == len(hits) > 20
+    assert np.mean(hits) > 0.8
 
 
 # -- running ---------------------------------------------------------------------------------------------------------
