@@ -31,9 +31,12 @@ def command(
     decision: Word | None = typer.Argument(None, help="confirmed, false-alarm or unsure.", show_default=False),
     note: str = typer.Option("", help="Kept with the verdict."),
     who: str = typer.Option("", help="Who decided; by default the user of this machine.", show_default=False),
+    case: bool = typer.Option(
+        False, "--case", help="KEY is a case of `flowguard cases`: all of its records, or none, are decided on."
+    ),
     undo: bool = typer.Option(False, "--undo", help="Take back the last verdict: the one before it stands again."),
     seen: int | None = typer.Option(
-        None, min=1, metavar="ENTRY", help="Somebody else's verdict that you have read and decide after."
+        None, min=1, metavar="ENTRY", help="Somebody else's verdict that you have read; of a case, the last one."
     ),
     batch: str | None = typer.Option(None, help="The record in this batch."),
     version: str | None = typer.Option(
@@ -46,10 +49,16 @@ def command(
             "A verdict is confirmed, false-alarm or unsure, or --undo takes the last one back: give one of these"
             + (", not both." if undo else ".")
         )
-    if undo and version is not None:
-        raise InputError("--undo takes the last verdict back, whichever version it was given on: leave --version out.")
+    if version is not None and (undo or case):
+        what = (
+            "--undo takes back the last verdict, whichever version it was given on" if undo else "A case is of batches"
+        )
+        raise InputError(f"{what}: leave --version out.")
     from flowguard.stages import verdicts
 
+    if case:
+        _command_case(file, key, decision, note=note, who=who, seen=seen, batch=batch, as_json=as_json)
+        return
     if decision is None:
         done = verdicts.undo(file, key, note=note, who=who, seen=seen, batch=batch)
     else:
@@ -79,6 +88,43 @@ def command(
     output.emit(done, as_json, tell)
 
 
+def _command_case(
+    file: Path,
+    case_id: str,
+    decision: Word | None,
+    *,
+    note: str,
+    who: str,
+    seen: int | None,
+    batch: str | None,
+    as_json: bool,
+) -> None:
+    from flowguard.stages.case_verdicts import decide_case, undo_case
+    from flowguard.stages.verdicts import WORDS
+
+    with output.reporting(as_json):
+        if decision is None:
+            done = undo_case(file, case_id, note=note, who=who, seen=seen)
+        else:
+            word = WORDS[decision.value]
+            done = decide_case(file, case_id, word, note=note, who=who, seen=seen, batch=batch)
+
+    def tell() -> None:
+        stands = "taken back" if decision is None else decision.value.replace("-", " ")
+        last = done.entries[-1]
+        count = f"{len(done.entries):,} record{'' if len(done.entries) == 1 else 's'}"
+        output.say(f"Case {case_id}: {count} {stands}, by {last.who} (entries {done.entries[0].id} to {last.id}).")
+        for known in done.qualities:
+            for line in quality_lines(known):
+                output.say(line)
+        for sentence in done.notes:
+            output.say(sentence)
+        again = [] if decision is None else [f"flowguard verdict {file} {case_id} --case --undo"]
+        output.next_commands(f"flowguard verdicts {file}", *again)
+
+    output.emit(done, as_json, tell)
+
+
 def quality_lines(known: Quality) -> list[str]:
     """What verdicts say of a version, in sentences."""
     lines = []
@@ -92,8 +138,15 @@ def quality_lines(known: Quality) -> list[str]:
             lines.append(f"{what}, version {known.version}: unknown, no {of} record{drawn} was decided{few}{unsure}.")
             continue
         lines.append(
-            f"{what}, version {known.version}: {share} of the {share.size:,} {of} records in {share.batches:,} "
-            f"batch{'' if share.batches == 1 else 'es'}, by {share.decided:,} decided{unsure}."
+            f"{what}, version {known.version}: {share} of {share.size:,} {of} record{_s(share.size)} in {share.batches:,} "
+            f"batch{_s(share.batches, 'es')}, by {share.decided:,} decided{unsure}."
+        )
+    part, bounds = known.precision, known.precision.bounds
+    if bounds is not None and part.decided < part.size:
+        low, high = (output.percent(end) for end in bounds)
+        lines.append(
+            f"{part.size - part.decided:,} flagged records of these batches are undecided: the precision is as if the "
+            f"decided were drawn at random; whatever the others are, it is {low} to {high} of them all."
         )
     if known.stray:
         lines.append(
@@ -101,3 +154,7 @@ def quality_lines(known: Quality) -> list[str]:
             "or in batches that the store does not know."
         )
     return lines
+
+
+def _s(count: int, plural: str = "s") -> str:
+    return "" if count == 1 else plural

@@ -58,6 +58,17 @@ class Share:
         return f"{_percent(self.estimate)} % ({_percent(self.low)} to {_percent(self.high)} %)"
 
     @property
+    def bounds(self) -> tuple[float, float] | None:
+        """What the share is at least and at most, whatever the records are that were not decided; nothing is assumed.
+
+        >>> share([Stratum(size=10, decided=4, anomalies=3)]).bounds
+        (0.3, 0.9)
+        """
+        if not self.size:
+            return None
+        return self.anomalies / self.size, (self.size - self.decided + self.anomalies) / self.size
+
+    @property
     def enough(self) -> bool:
         """Whether there are enough verdicts to show it beside a version."""
         return self.decided >= ENOUGH
@@ -85,10 +96,11 @@ def share(strata: Sequence[Stratum], *, confidence: float = CONFIDENCE) -> Share
     whatever the batches' own shares are and however many were decided in each.
 
     Where each decided record stands for equally many, the interval is Clopper and Pearson's (1934): a sum of
-    independent indicators with unequal probabilities lies in the tails no more often than the binomial of the same mean
-    (Hoeffding 1956), which covers sampling without replacement. Where not, it is Chernoff's bound for the weighted sum,
-    maximised over all shares of the batches that agree with the whole: wider than Clopper and Pearson's by 0 where
-    nothing was found and by about a fifth elsewhere.
+    independent indicators with unequal probabilities lies in the tails no more often than the binomial of the same
+    mean (Hoeffding 1956), which covers sampling without replacement. In one corner, all but one found or all but one
+    not, an end misses with -log(1 - tail), 2.53 % for 2.5 %. Where they stand for unequally many, it is Chernoff's bound
+    for the weighted sum, maximised over all shares of the batches that agree with the whole. With nearly equal weights
+    that is 0 (nothing found) to 30 % wider than Clopper and Pearson's.
 
     >>> share([Stratum(size=1000, decided=100, anomalies=0)]).high  # doctest: +ELLIPSIS
     0.03621...
@@ -195,4 +207,9 @@ def _stratum(entries: Sequence[Verdict], decisions: Mapping[str, str], size: int
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.3g}"
+    """Two digits are more than an interval from some tens of verdicts supports.
+
+    >>> _percent(1.0), _percent(0.1234), _percent(0.000287)
+    ('100', '12', '0.029')
+    """
+    return f"{100 * share:.0f}" if share >= 0.0995 else f"{100 * share:.2g}"

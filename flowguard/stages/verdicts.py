@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ def decide(
         audited=not flagged and outcome.record_id in drawn_ids(workspace, one.manifest, audit),
     )
     name, verdicts = workspace.pipeline.name, workspace.store.verdicts
-    who = who or _user()
+    who = who or user_here()
     before = verdicts.latest(name, [record.record_id]).get(record.record_id)
     entry = review.decide(verdicts, name, record, decision, who=who, note=note, seen=_seen(before, who, seen))
     return _done(workspace, entry, before, outcome.key)
@@ -125,7 +125,7 @@ def undo(
     workspace = Workspace.open(pipeline)
     one, shown = _one(workspace, key, str(pipeline), batch=batch, version=None)
     name, verdicts = workspace.pipeline.name, workspace.store.verdicts
-    who = who or _user()
+    who = who or user_here()
     before = verdicts.latest(name, [one.record_id]).get(one.record_id)
     entry = review.undo(verdicts, name, one.record_id, who=who, note=note, seen=_seen(before, who, seen))
     return _done(workspace, entry, before, outcome_of(one, shown).key)
@@ -174,7 +174,8 @@ def _seen(before: Verdict | None, who: str, seen: int | None) -> int | None:
     return before.id if before.who == who or before.decision is None else None
 
 
-def _user() -> str:
+def user_here() -> str:
+    """The name of this process's user; `InputError` where there is none."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name
@@ -182,21 +183,32 @@ def _user() -> str:
 
 
 def _done(workspace: Workspace, entry: Verdict, before: Verdict | None, key: dict[str, Any]) -> Decided:
-    """What came of an entry, with the estimates of every version that it bears on in the registry."""
     known = qualities(workspace.store, entry.pipeline)
-    history = workspace.store.verdicts.history(entry.pipeline, entry.record_id)
+    logged, notes = log_qualities(workspace, [entry], known, again=before is not None)
+    return Decided(entry, before, key, known[entry.version], logged, notes)
+
+
+def log_qualities(
+    workspace: Workspace, entries: Sequence[Verdict], known: Mapping[int, Quality], *, again: bool
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Write the estimates to the registry of every version that new `entries` bear on, where there are enough verdicts.
+
+    Returns the versions written, and sentences on those that could not be: the entries are stored all the same.
+    `again`: there were entries on these records before, so that there may be fewer verdicts now and what was written
+    has to be taken down.
+    """
+    histories = workspace.store.verdicts.histories(workspace.pipeline.name, (entry.record_id for entry in entries))
     logged: list[int] = []
     notes: list[str] = []
-    for version in sorted({one.version for one in history}):
-        # One fewer than enough: what was logged at enough is to be taken down again.
+    for version in sorted({one.version for history in histories.values() for one in history}):
         shares = (known[version].precision, known[version].missed)
-        if any(share.enough or (share.decided == ENOUGH - 1 and before is not None) for share in shares):
+        if any(share.enough or (again and share.decided + len(entries) >= ENOUGH) for share in shares):
             try:
                 log_quality(workspace, known[version])
                 logged.append(version)
             except FlowguardError as error:
                 notes.append(f"The verdict is stored, but the estimate of version {version} was not logged: {error}")
-    return Decided(entry, before, key, known[entry.version], tuple(logged), tuple(notes))
+    return tuple(logged), tuple(notes)
 
 
 def log_quality(workspace: Workspace, known: Quality) -> None:

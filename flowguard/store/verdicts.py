@@ -233,7 +233,8 @@ def _overtaken(others: Sequence[Verdict], asked: int) -> StoreError:
     more = f"; and {len(listed) - _TOLD:,} more" if len(listed) > _TOLD else ""
     return StoreError(
         f"{len(listed):,} of the {asked:,} records have a verdict that these have not seen: {told}{more}. Nothing was "
-        "written. Look at them, and decide again if yours still stand."
+        f"written. Look at them; if yours still stand, decide again having seen entry {listed[-1].id} and those before "
+        f"(--seen {listed[-1].id})."
     )
 
 

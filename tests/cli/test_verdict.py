@@ -127,6 +127,18 @@ def test_notes_and_names_are_shown_as_text_and_never_obeyed(path: Path) -> None:
     assert document("verdicts", path)["verdicts"][0]["note"] == HOSTILE
 
 
+def test_a_case_is_decided_at_once(path: Path) -> None:
+    case = document("cases", path, "--batch", "odd")[0]
+    told = said("verdict", path, case["id"], "confirmed", "--case", "--batch", "odd", "--who", "ada")
+    assert f"Case {case['id']}: {case['size']} record" in told
+    assert "confirmed, by ada (entries 1 to " in told
+    assert "whatever the others are" in told
+    assert len(document("verdicts", path)["verdicts"]) == case["size"]
+    done = document("verdict", path, case["id"], "--case", "--undo", "--who", "ada")
+    assert {entry["decision"] for entry in done["entries"]} == {None}
+    assert "No verdict was given yet." in said("verdicts", path)
+
+
 def test_with_enough_verdicts_models_shows_the_precision(path: Path) -> None:
     runs = path.parents[1] / "runs"
     assert "precision" not in said("models", "meters", "--runs", runs)
@@ -145,6 +157,9 @@ def test_with_enough_verdicts_models_shows_the_precision(path: Path) -> None:
         ([ODD, "confirmed", "--undo"], "not both"),
         ([ODD, "--undo", "--version", "1"], "leave --version out"),
         ([ODD, "--undo"], "nothing to take back"),
+        (["none", "--case", "confirmed", "--version", "1"], "leave --version out"),
+        (["none", "--case", "confirmed"], "no case 'none'"),
+        (["none", "--case", "--undo"], "nothing to take back"),
         ([REFUSED, "confirmed"], "was quarantined"),
         ([CONSTRUED, "confirmed", "--note", "x" * 10_001], "10,001 characters"),
         ([CONSTRUED, "confirmed", "--who", " "], "must say who"),

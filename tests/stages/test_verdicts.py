@@ -13,6 +13,8 @@ import pytest
 from flowguard.errors import FlowguardError, InputError, StoreError
 from flowguard.review import Share
 from flowguard.stages.audit import audit
+from flowguard.stages.case_verdicts import decide_case, undo_case
+from flowguard.stages.cases import cases
 from flowguard.stages.flagged import flagged
 from flowguard.stages.manifest import latest
 from flowguard.stages.models import models, reviewed
@@ -192,3 +194,26 @@ def test_a_verdict_given_on_the_same_key_in_another_batch_is_not_shown_beside_th
     decide(path, str(ODD), "confirmed", who="ada", batch="odd2")
     said = {one.batch: one.verdict for one in flagged(path, top=None).records if one.key["id"] == ODD}
     assert said == {"odd": None, "odd2": "confirmed"}
+
+
+def test_a_case_is_decided_and_taken_back_whole(path: Path) -> None:
+    case = next(one for one in cases(path).cases if len(one.records) > 1)
+    ids = {member.record_id for member in case.records}
+    first = decide(path, case.records[0].record_id, "false_alarm", who="bob", batch=case.records[0].batch).entry
+    with pytest.raises(StoreError, match=r"1 of the \d+ records have a verdict .*--seen 1"):
+        decide_case(path, case.id, "confirmed", who="ada")
+    assert listed(path).total == 1
+    done = decide_case(path, case.id, "confirmed", note="one cause", who="ada", seen=first.id)
+    assert {entry.record_id for entry in done.entries} == ids
+    assert {(one.verdict.decision, one.verdict.case_id) for one in listed(path).records} == {("confirmed", case.id)}
+    assert done.qualities[0].precision.anomalies == len(ids)
+    with pytest.raises(StoreError, match="ada decided confirmed"):
+        undo_case(path, case.id, who="bob")
+    back = undo_case(path, case.id, who="ada")
+    assert len(back.entries) == len(ids)
+    (left,) = listed(path).records
+    assert (left.verdict.decision, left.verdict.note) == ("false_alarm", "")
+    with pytest.raises(InputError, match="nothing to take back"):
+        undo_case(path, case.id, who="ada")
+    with pytest.raises(InputError, match="no case"):
+        decide_case(path, "nonsense", "confirmed", who="ada")
