@@ -12,7 +12,6 @@ from flowguard.detector.evaluate import Evaluation, inputs_of, sealed_threads
 from flowguard.encoding import Encoded
 from flowguard.explain import Reason, reasons_for
 from flowguard.explain.answers import Answers
-from flowguard.explain.conditional import Conditionals
 from flowguard.explain.expected import ROUNDS
 from flowguard.explain.given import context_of, settings
 from flowguard.explain.named import bests, named
@@ -69,7 +68,7 @@ def ranges_of(detector: Detector, encoded: Encoded, name: str) -> tuple[np.ndarr
     """
     column = detector.encoder.feature_names.index(name)
     with sealed_threads(detector.engine.threads):
-        among = Conditionals(detector.density, detector.encoder, inputs_of(encoded), outline=detector.usual.outline)
+        among = detector.usual.conditionals(detector.density, detector.encoder, inputs_of(encoded))
         [found] = among.of([(column, np.arange(len(encoded)))], rounds=ROUNDS)
     assert found.profile is not None, "a category has probabilities and no range"
     levels = detector.usual.levels[column]

@@ -1,6 +1,6 @@
 """Why a record is improbable: shares of its columns, expected ranges, reasons in words.
 
-`conditional`, `expected`, `answers` and `pairs` need torch and are imported by themselves.
+`replaced`, `expected`, `answers` and `pairs` need torch and are imported by themselves.
 """
 
 from __future__ import annotations

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from flowguard.explain.conditional import VALUE, Conditional, Conditionals
+from flowguard.explain.conditional import VALUE, Conditional
 from flowguard.explain.expected import ROUNDS, Expected
 from flowguard.explain.pairs import Pair, pairs_of
+from flowguard.explain.replaced import Conditionals
 
 if TYPE_CHECKING:
     from flowguard.density import Inputs, RecordDensity
@@ -25,7 +28,9 @@ FIRST_OF = 2
 """Columns that are looked at closely to tell which is first: a contrast found coarsely can only be too small."""
 SPARE = 1
 """Columns beyond those told that are looked at closely, once the first is put right."""
-_BLOCK = 64
+WORKERS = 2
+"""Blocks of records that are worked on at once."""
+_BLOCK = 128
 
 
 class Answers:
@@ -52,9 +57,21 @@ class Answers:
         self.contrasts = np.full((n, d), -np.inf)
         self.pairs: dict[int, Pair] = {}
         self._found: dict[int, tuple[list[int], list[Conditional]]] = {column: ([], []) for column in range(d)}
-        for start in range(0, n, _BLOCK):
+        lock = Lock()
+
+        def answer(start: int) -> None:
             rows = np.arange(start, min(n, start + _BLOCK))
-            self._answer(inputs.take(torch.from_numpy(rows)), rows, None if shares is None else shares[rows], top)
+            found = self._answer(
+                inputs.take(torch.from_numpy(rows)), rows, None if shares is None else shares[rows], top
+            )
+            with lock:
+                for column, known, one in found:
+                    self._found[column][0].extend(known.tolist())
+                    self._found[column][1].append(one)
+
+        # Each thread of Python computes on as many threads of torch as are set here, so bits do not depend on them.
+        with ThreadPoolExecutor(WORKERS) as pool:
+            list(pool.map(answer, range(0, n, _BLOCK)))
         self._joined: dict[int, tuple[Rows, Conditional]] = {}
         for column, (known, parts) in self._found.items():
             if known:
@@ -84,11 +101,12 @@ class Answers:
             (int(code), value if code == VALUE else None) for code, value in zip(found.best_code, values, strict=True)
         ]
 
-    def _answer(self, inputs: Inputs, rows: Rows, shares: Array | None, top: int) -> None:
-        exact = Conditionals(self.density, self.encoder, inputs, outline=self.expected.outline)
-        coarse = exact
-        if self.density.experts is not None:
-            coarse = exact.under(self.density.flow_log_prob)
+    def _answer(
+        self, inputs: Inputs, rows: Rows, shares: Array | None, top: int
+    ) -> list[tuple[int, Rows, Conditional]]:
+        """Contrasts and pairs of some records; returns (column, its rows, conditionals) of the closer looks."""
+        exact = self.expected.conditionals(self.density, self.encoder, inputs)
+        coarse = exact if exact.scout is None else exact.under(exact.scout)
         contrasts = np.full(inputs.codes.shape, -np.inf)
         asked = _by_column(_standing_out(exact, shares))
         for (column, its), found in zip(asked, coarse.of(asked, rounds=0), strict=True):
@@ -107,13 +125,12 @@ class Answers:
         looked = _marked(np.column_stack([first, chosen]), contrasts)
         least = np.where(looked, contrasts, np.inf).min(axis=1, keepdims=True)
         self.contrasts[rows] = np.where(looked, contrasts, np.minimum(contrasts, np.nextafter(least, -np.inf)))
+        told: list[tuple[int, Rows, Conditional]] = []
         for place, kept in ((first[:, None], close), (chosen, seconds)):
             for column, (its, found) in kept.items():
                 mine = (place[its] == column).any(axis=1)
                 if mine.any():
-                    known, parts = self._found[column]
-                    known.extend(rows[its[mine]].tolist())
-                    parts.append(found.take(np.flatnonzero(mine)))
+                    told.append((column, rows[its[mine]], found.take(np.flatnonzero(mine))))
         after = np.where(looked, self.contrasts[rows], 0.0)
         after[every, first] = 0.0
         alone = contrasts[every, first] + after.max(axis=1)
@@ -121,6 +138,7 @@ class Answers:
         if np.isfinite(self.expected.ordinary) and len(still):
             pairs = pairs_of(exact, still, self.expected, alone)
             self.pairs.update({int(rows[row]): pair for row, pair in pairs.items()})
+        return told
 
     def _look(
         self, where: Conditionals, chosen: NDArray[np.intp], contrasts: Array

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from flowguard.explain.conditional import WIDTH, Conditionals
 from flowguard.explain.outline import Outline, axis_values
+from flowguard.explain.replaced import WIDTH, Conditionals
 
 if TYPE_CHECKING:
     from flowguard.density import Inputs, RecordDensity
@@ -68,7 +68,8 @@ class Expected:
         budget = _EVALUATIONS if density.experts is None else _COSTLY
         count = min(len(held), max(2, budget // (WIDTH * (1 + ROUNDS) * max(1, len(valued)))))
         rows = np.linspace(0, len(held), count, endpoint=False, dtype=np.int64)
-        conditionals = Conditionals(density, encoder, held.take(torch.from_numpy(rows)), outline=outline)
+        start = cls(outline, plain.levels, -np.inf, 0)
+        conditionals = start.conditionals(density, encoder, held.take(torch.from_numpy(rows)))
         below = [_below(conditionals, int(column)) for column in valued]
         together = np.concatenate([*below, np.zeros(0)])
         levels = plain.levels.copy()
@@ -77,6 +78,11 @@ class Expected:
         nll = -conditionals.log_observed
         ordinary = float(np.quantile(nll[np.isfinite(nll)], _ORDINARY)) if np.isfinite(nll).any() else -np.inf
         return cls(outline, levels, ordinary, count)
+
+    def conditionals(self, density: RecordDensity, encoder: Encoder, inputs: Inputs) -> Conditionals:
+        """Those of `inputs`, looked for as the levels were calibrated: where experts are costly the flow goes ahead."""
+        scout = None if density.experts is None else density.flow_log_prob
+        return Conditionals(density, encoder, inputs, outline=self.outline, scout=scout)
 
     def to_state(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """JSON facts and float64 arrays, from which `from_state` makes the same bit for bit."""

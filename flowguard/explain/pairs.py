@@ -12,8 +12,8 @@ from flowguard.explain.profile import Profile
 
 if TYPE_CHECKING:
     from flowguard.density import Inputs
-    from flowguard.explain.conditional import Conditionals
     from flowguard.explain.expected import Expected
+    from flowguard.explain.replaced import Conditionals
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]

@@ -133,8 +133,8 @@ def test_ranges_of_a_density_that_is_too_sure_of_itself_are_honest_too(known, co
 
 
 def _coverage(encoder, density, expected, batch, column):
-    from flowguard.explain.conditional import Conditionals
     from flowguard.explain.expected import ROUNDS
+    from flowguard.explain.replaced import Conditionals
 
     inputs = inputs_of(encoder.encode(batch))
     among = Conditionals(density, encoder, inputs, outline=expected.outline)

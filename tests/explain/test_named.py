@@ -11,8 +11,9 @@ import torch
 from flowguard.density import RecordDensity
 from flowguard.detector.evaluate import inputs_of
 from flowguard.encoding import Encoder, FeatureSettings
-from flowguard.explain.conditional import TILE, Conditional, Conditionals
+from flowguard.explain.conditional import Conditional
 from flowguard.explain.named import bests, named, show
+from flowguard.explain.replaced import Conditionals
 
 N = 400
 UNITS = {"fee": "EUR"}
@@ -129,7 +130,7 @@ def test_plain_values_where_nothing_else_ever_occurred_are_left_to_the_range(fit
 
 
 def test_a_record_reads_the_same_whoever_was_flagged_beside_it(fitted):
-    values = (["udp", "tcp", "icmp", None] * TILE)[:71]
+    values = (["udp", "tcp", "icmp", None] * 18)[:71]
     together = cells(fitted, "protocol", values)
     assert len(together) == len(values)
     batch = table(protocol=values)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -207,5 +206,5 @@ def test_categories_alone_go_the_whole_way_with_columns_left_to_the_data(tmp_pat
     # Either alone would put it right.
     assert strangest.column in ("protocol", "service")
     assert strangest.observed is None
-    assert re.search(r" in (less than )?[\d.]{1,4} % of such records; ", strangest.words)
+    assert " % of such records" in strangest.words
     assert report(path).run.exists()

@@ -11,8 +11,8 @@ from scipy.stats import norm
 from flowguard.density import RecordDensity
 from flowguard.detector.evaluate import inputs_of
 from flowguard.encoding import ContextSettings, Encoder, FeatureSettings
-from flowguard.explain.conditional import LEVELS, Conditionals
 from flowguard.explain.outline import Outline
+from flowguard.explain.replaced import LEVELS, Conditionals
 
 N = 300
 
