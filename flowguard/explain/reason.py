@@ -191,7 +191,8 @@ def _largest(ranked: NDArray[np.float64], top: int, least: float, pairs: Mapping
     ranked = np.where(np.isnan(ranked), np.inf, ranked)
     out = []
     for row, order in enumerate(np.argsort(-ranked, axis=1, kind="stable")):
-        first = sorted(pairs[row].columns, key=lambda c: -ranked[row, c]) if row in pairs else []
+        # As the columns are declared, which is causes before effects.
+        first = sorted(pairs[row].columns) if row in pairs else []
         rest = [int(c) for c in order if c not in first]
         kept = [c for place, c in enumerate(first + rest) if place < len(first) or place == 0 or ranked[row, c] > least]
         out.append(kept[:top])

@@ -136,12 +136,12 @@ def test_a_pair_comes_first_with_ranges_without_both():
         return np.zeros(1), np.ones(1)
 
     [[one, two, three]] = reasons([0.0, 0.5, 9.0], [1137, 1127, 65], pairs={0: PAIR}, expected=ask)
-    assert one.words == "arr_delay 1,127 and dep_delay 1,137; -20 to 45 and -8 to 40 expected together"
-    assert (one.column, one.partner, one.contrast, one.low, one.high) == ("arr_delay", "dep_delay", 40.0, -20.0, 45.0)
-    assert two.words == "dep_delay 1,137; -8 to 40 expected together with arr_delay"
-    assert (two.best, two.best_text, three.column) == (10.0, "10", "air_time")
+    assert one.words == "dep_delay 1,137 and arr_delay 1,127; -8 to 40 and -20 to 45 expected together"
+    assert (one.column, one.partner, one.contrast, one.low, one.high) == ("dep_delay", "arr_delay", 40.0, -8.0, 40.0)
+    assert two.words == "arr_delay 1,127; -20 to 45 expected together with dep_delay"
+    assert (two.best, two.best_text, three.column) == (12.0, "12", "air_time")
     [[only]] = reasons([0.0, 0.5, 9.0], [1137, 1127, 65], pairs={0: PAIR}, top=1)
-    assert only.partner == "dep_delay"
+    assert only.partner == "arr_delay"
 
 
 def test_a_pair_with_a_redacted_column_is_not_told():
