@@ -137,10 +137,8 @@ def quality_lines(known: Quality) -> list[str]:
             drawn = "" if of == "flagged" else " drawn at random"
             lines.append(f"{what}, version {known.version}: unknown, no {of} record{drawn} was decided{few}{unsure}.")
             continue
-        lines.append(
-            f"{what}, version {known.version}: {share} of {share.size:,} {of} record{_s(share.size)} in {share.batches:,} "
-            f"batch{_s(share.batches, 'es')}, by {share.decided:,} decided{unsure}."
-        )
+        among = f"{share.size:,} {of} record{_s(share.size)} in {share.batches:,} batch{_s(share.batches, 'es')}"
+        lines.append(f"{what}, version {known.version}: {share} of {among}, by {share.decided:,} decided{unsure}.")
     part, bounds = known.precision, known.precision.bounds
     if bounds is not None and part.decided < part.size:
         low, high = (output.percent(end) for end in bounds)

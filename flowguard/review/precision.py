@@ -98,9 +98,9 @@ def share(strata: Sequence[Stratum], *, confidence: float = CONFIDENCE) -> Share
     Where each decided record stands for equally many, the interval is Clopper and Pearson's (1934): a sum of
     independent indicators with unequal probabilities lies in the tails no more often than the binomial of the same
     mean (Hoeffding 1956), which covers sampling without replacement. In one corner, all but one found or all but one
-    not, an end misses with -log(1 - tail), 2.53 % for 2.5 %. Where they stand for unequally many, it is Chernoff's bound
-    for the weighted sum, maximised over all shares of the batches that agree with the whole. With nearly equal weights
-    that is 0 (nothing found) to 30 % wider than Clopper and Pearson's.
+    not, an end misses with -log(1 - tail), 2.53 % for 2.5 %. Where they stand for unequally many, it is Chernoff's
+    bound for the weighted sum, maximised over all shares of the batches that agree with the whole. With nearly equal
+    weights that is 0 (nothing found) to 30 % wider than Clopper and Pearson's.
 
     >>> share([Stratum(size=1000, decided=100, anomalies=0)]).high  # doctest: +ELLIPSIS
     0.03621...
