@@ -85,7 +85,7 @@ def tell_why(record: Why) -> None:
     if record.reasons:
         output.say("")
         when = "as written when it was scored" if record.written else "found now by the same version"
-        ranked = [getattr(reason, "contrast", None) for reason in record.reasons]
+        ranked = [reason.contrast for reason in record.reasons]
         parts: dict[str, list[float | None]] = {
             "contrast": ranked,
             "share": [reason.share for reason in record.reasons],

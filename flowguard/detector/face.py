@@ -22,6 +22,7 @@ from flowguard.detector.detector import Detector, Engine
 from flowguard.detector.fit import Columns, ScoreName, fit
 from flowguard.detector.frame import frame_of, kinds_of, names_of
 from flowguard.detector.groups import group_values
+from flowguard.detector.reasons_plot import plot_reasons
 from flowguard.detector.sampling import context_batch, sample, seeded
 from flowguard.detector.storage import load_folds, save
 from flowguard.encoding import ContextSettings, FeatureSettings
@@ -238,6 +239,11 @@ class FlowDetector(OutlierMixin, BaseEstimator):
             for one in record
         ]
         return pd.DataFrame(lines, columns=["row", *names])
+
+    def plot(self, X: Any, *, row: int = 0, top: int = 5, axes: Any = None) -> Any:
+        """`explain` of one record of X as a picture: matplotlib axes with a bar and the words of each reason."""
+        reasons = self.explain(frame_of(self, X, reset=False).iloc[[row]], top=top)
+        return plot_reasons(reasons, title=f"Row {row}", axes=axes)
 
     def sample(self, n: int, *, context: Any = None, random_state: Any = None) -> pd.DataFrame:
         """n records drawn from the density, in the units of X; `context`: a table with a row for each, where needed."""

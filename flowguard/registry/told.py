@@ -25,11 +25,6 @@ def with_reasons(detector: Detector, records: pd.DataFrame, scores: pd.DataFrame
         raise InputError(f"The parameter reasons is {top!r}; expected how many reasons to give, 0 or more.")
     if not top:
         return scores
-    if not getattr(detector, "explains", True):
-        raise InputError(
-            f"This version (family {detector.density.config['family']}) scores and has no reasons. Ask without the "
-            "parameter reasons, or train a version of one column order: model.family maf."
-        )
     words: list[list[str]] = [[] for _ in range(len(scores))]
     columns: list[list[str]] = [[] for _ in range(len(scores))]
     flagged = np.flatnonzero(scores["flag"].to_numpy(dtype=bool))

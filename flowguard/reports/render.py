@@ -119,7 +119,7 @@ def _environment() -> Environment:
 
 
 def _card(record: FlaggedRecord, redact: Sequence[str]) -> dict[str, object]:
-    largest = max((abs(r.share) for r in record.reasons if math.isfinite(r.share)), default=0.0)
+    largest = max((abs(_nats(r)) for r in record.reasons if math.isfinite(_nats(r))), default=0.0)
     named = {r.column for r in record.reasons}
     return {
         "record": record,
@@ -136,15 +136,23 @@ def _card(record: FlaggedRecord, redact: Sequence[str]) -> dict[str, object]:
 def _reason(reason: Reason, largest: float, redact: Sequence[str]) -> dict[str, object]:
     hidden, column = reason.column in redact, _kept(reason.column)
     said = _kept(redacted_reason(reason.column) if hidden else reason.words)
-    bar = abs(reason.share) / largest if largest > 0 and math.isfinite(reason.share) else 0.0
+    nats = _nats(reason)
+    bar = abs(nats) / largest if largest > 0 and math.isfinite(nats) else 0.0
     return {
         "column": reason.column,
         "rest": said.removeprefix(column),
         "lone": "" if said.startswith(column) else said,
-        "share": reason.share,
+        "nats": nats,
+        "measure": "share of what makes it strange" if reason.contrast is None else "likelier at its best value",
+        "share": reason.share if reason.contrast is not None and math.isfinite(reason.share) else None,
         "bar": f"{100 * min(bar, 1.0):.1f}",
         "strip": None if hidden else _strip(reason),
     }
+
+
+def _nats(reason: Reason) -> float:
+    """What reasons are ranked by: the contrast, in files that have none the share."""
+    return reason.share if reason.contrast is None else reason.contrast
 
 
 def _strip(reason: Reason) -> dict[str, str] | None:

@@ -68,13 +68,8 @@ def cell_size(manifest: Manifest, detector: Detector | None, cell: str | None) -
     return dict(zip(detector.calibration.cells.names, detector.calibration.sizes, strict=True)).get(cell)
 
 
-def reasons_now(
-    detector: Detector, one: pa.RecordBatch, record_id: str, top: int, notes: list[str]
-) -> tuple[Reason, ...]:
+def reasons_now(detector: Detector, one: pa.RecordBatch, record_id: str, top: int) -> tuple[Reason, ...]:
     """The reasons of a record for which none were written."""
-    if not getattr(detector, "explains", True):
-        notes.append(f"No reasons: the family {detector.density.config['family']} has no exact terms by column.")
-        return ()
     encoded = detector.encode(one)
     evaluation = detector.evaluate(encoded, by_column=True)
     (found,) = detector.reasons(one, encoded, evaluation, np.arange(1), record_ids=[record_id], top=top)

@@ -140,7 +140,7 @@ def _explained(
             bar.advance(1, manifest.batch)
     if detector is not None and drawn.one is not None and outcome.state != "quarantined":
         if not written:
-            reasons = reread.reasons_now(detector, drawn.one, outcome.record_id, top or spec.output.reasons, notes)
+            reasons = reread.reasons_now(detector, drawn.one, outcome.record_id, top or spec.output.reasons)
         if near:
             ordinary = counterparts.nearest_ordinary(detector, drawn, key=shown, redact=spec.source.redact, count=near)
     alike: tuple[Alike, ...] = ()

@@ -240,7 +240,7 @@ def test_redacted_columns_are_on_no_page():
 
 
 def test_a_record_without_reasons_says_why():
-    assert "No reasons: this family" in Page(render_batch(batch_report(records=[record(reasons=[])]))).words
+    assert "No reasons were written" in Page(render_batch(batch_report(records=[record(reasons=[])]))).words
 
 
 def test_odd_numbers_do_not_break_a_page():
