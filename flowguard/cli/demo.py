@@ -95,6 +95,8 @@ def _tell_next(project: Path, reported: Reported) -> None:
     output.next_commands(
         f"open {short(reported.run)}                # the run's page; every day has its own",
         f"flowguard flagged {pipeline} --batch 2013-05-25",
+        f"flowguard cases {pipeline}    # the 250, grouped by what is wrong with them",
+        f"flowguard why {pipeline} month=5,day=25,carrier=DL,flight=1499",
         f"flowguard score {pipeline} --since 2013-08-01 --until 2013-09-01    # August is still to be scored",
         f"mlflow ui --backend-store-uri sqlite:///{runs}/mlflow.db",
         f"PREFECT_HOME={runs}/prefect prefect server start",
