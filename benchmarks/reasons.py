@@ -367,7 +367,7 @@ def _heads(made: Table, second: str, lines: Sequence[str]) -> None:
 
 def summary(found: Found, lines: Sequence[str]) -> Table:
     """One line per method, means over tables."""
-    made = _table("Means over tables; seconds are the processor's, one thread")
+    made = _table("Means over tables; seconds are the processor's, all threads together")
     made.add_column("method", no_wrap=True)
     heads = ("first %", "or its partner %", "first %, inside", "altered flagged %", "flagged and first %")
     for name in (*heads, "ordinary flagged %", "s per 1,000 explained", "fit s"):
@@ -402,7 +402,7 @@ def summary(found: Found, lines: Sequence[str]) -> Table:
 
 def seconds_by_table(found: Found, lines: Sequence[str]) -> Table:
     """What 1,000 explained records cost, in seconds of the processor."""
-    made = _table("Seconds of the processor, one thread, for 1,000 explained records")
+    made = _table("Seconds of the processor, all threads together, for 1,000 explained records")
     _heads(made, "columns", lines)
     for table, each in found.items():
         some = next(iter(each.values()), [])

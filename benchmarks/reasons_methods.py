@@ -75,7 +75,7 @@ def settings(method: Method) -> dict[str, Any]:
 class Judged:
     """What a method said: of each altered record whether it is flagged, and the column named first, with its partner
     where it is one of a pair (empty where it was not explained); how many of `held` ordinary records are flagged;
-    seconds of the processor, one thread, of the fit, and of explaining `explained` records."""
+    seconds of the processor, all threads together, of the fit, and of explaining `explained` records."""
 
     flagged: list[bool]
     first: list[list[str]]
@@ -152,28 +152,26 @@ def _by_pipeline(records: Records) -> Any:
     from flowguard.stages.fit import fit
 
     assert records.pipeline is not None
-    fitted = fit(records.pipeline, deal(records.pipeline))
+    dealt = deal(records.pipeline)
+    # A fit that was ended would be gone on with, perhaps by other code.
+    (dealt.folder / "checkpoint.pt").unlink(missing_ok=True)
+    fitted = fit(records.pipeline, dealt)
     return FlowDetector.load(calibrate(records.pipeline, fitted.folder).folder)
 
 
 def _ranges(face: Any, frame: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The 90 % range of each number given the rest of its record, strange or not; NaN where it is at an atom."""
-    from flowguard.detector.evaluate import inputs_of, sealed_threads
-    from flowguard.explain.answers import Answers
+    from flowguard.detector.reasons import ranges_of
     from flowguard.tables.arrow import conform
 
     detector = face.detector_
     encoded = detector.encode(conform(frame, detector.columns))
-    features = detector.encoder.features
-    with sealed_threads(detector.engine.threads):
-        inputs = inputs_of(encoded)
-        answers = Answers(detector.density, detector.encoder, inputs, detector.usual, top=len(features))
-        found = {}
-        for place, feature in enumerate(features):
-            if feature.kind == "number":
-                bounds = answers.ranges(np.arange(len(frame)), place)
-                low, high = (np.where(encoded.codes[:, place] == 0, bound, np.nan) for bound in bounds)
-                found[feature.name] = low, high
+    found = {}
+    for place, feature in enumerate(detector.encoder.features):
+        if feature.kind == "number":
+            bounds = ranges_of(detector, encoded, feature.name)
+            low, high = (np.where(encoded.codes[:, place] == 0, bound, np.nan) for bound in bounds)
+            found[feature.name] = low, high
     return found
 
 
