@@ -195,13 +195,15 @@ class Conditional:
     """The mean and the deviation of one column given all others, by gradient boosting; knows nothing of flowguard.
 
     The deviation is that of residuals of rows that the mean was not fitted on: the larger of what a second regression
-    says of such a record, and of all of them. `whole` says that the column holds whole numbers only.
+    says of such a record, and of all of them (`least`). Boosting can be carried away, so it is never above the largest
+    residual (`most`). `whole` says that the column holds whole numbers only.
     """
 
     column: str
     mean: Any
     variance: Any
     least: float
+    most: float
     whole: bool
 
     @classmethod
@@ -223,12 +225,13 @@ class Conditional:
         # The loss is for what is above 0; a residual that happens to be none says no more than a small one.
         square = np.maximum(residual**2, 1e-6 * least**2)
         variance = HistGradientBoostingRegressor(loss="gamma", random_state=seed).fit(x, square)
-        return cls(column, mean.fit(x, y), variance, least, bool((y == np.round(y)).all()))
+        most = float(np.abs(residual).max())
+        return cls(column, mean.fit(x, y), variance, least, most, bool((y == np.round(y)).all()))
 
     def of(self, numbers: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Mean and deviation given each record's other columns."""
         x = numbers.drop(columns=self.column).to_numpy()
-        return self.mean.predict(x), np.maximum(np.sqrt(self.variance.predict(x)), self.least)
+        return self.mean.predict(x), np.clip(np.sqrt(self.variance.predict(x)), self.least, self.most)
 
     def value(self, mean: np.ndarray, deviation: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """So many deviations off; whole numbers where the column holds these, rounded away from the mean."""

@@ -84,6 +84,16 @@ def test_the_deviation_follows_the_record_and_is_never_below_that_of_all() -> No
     assert Conditional.fit(pd.DataFrame({"x": x, "y": np.round(x)}), "y", seed=0) is None
 
 
+def test_a_deviation_is_never_beyond_the_largest_residual() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=600), "y": rng.normal(size=600)})
+    frame.loc[::150, "y"] = 1e6
+    model = Conditional.fit(frame, "y", seed=0)
+    assert model is not None
+    _, deviation = model.of(frame)
+    assert model.least < deviation.max() <= model.most < 2e6
+
+
 def test_text_and_dates_become_numbers() -> None:
     like = pd.DataFrame({"level": ["u", "v", "u"], "day": [dt.date(2013, 1, 1)] * 3, "n": [1, 2, 3]})
     frame = pd.DataFrame({"level": ["v", "w"], "day": [dt.date(2013, 1, 1), dt.date(2013, 2, 3)], "n": [4, None]})
