@@ -149,25 +149,22 @@ def _flowguard(
     train: np.ndarray, seed: int, *, scores: tuple[str, ...] = (), model: Mapping[str, Any] | None = None
 ) -> dict[str, Scorer | Exception]:
     """FlowDetector as it comes; its other scores by calibrating the same fit on the same held-out records again."""
+    import pyarrow as pa
+    from sklearn.utils import check_random_state
+
     from flowguard.calibration import FalseAlarmRate
-    from flowguard.detector import Detector, FlowDetector, calibrate, hold
+    from flowguard.detector import FlowDetector, calibrate, defaults
+    from flowguard.detector.frame import frame_of
     from flowguard.errors import FlowguardError
 
-    held: list[Any] = []
-
-    class Keeping(FlowDetector):
-        """Keeps the records that the fit calibrates on."""
-
-        def _calibrated(self, detector: Detector, records: Any) -> Detector:
-            held.append(records)
-            return super()._calibrated(detector, records)
-
-    face = Keeping(random_state=seed, model=None if model is None else dict(model)).fit(train)
+    face = FlowDetector(random_state=seed, model=None if model is None else dict(model)).fit(train)
     found: dict[str, Scorer | Exception] = {"": partial(_strangeness, face)}
     if not scores:
         return found
-    chunks = [(batch, np.arange(len(batch))) for batch in held[-1].combine_chunks().to_batches()]
-    records = hold(face.detector_, chunks)
+    # The records that the fit held out, dealt out as it does.
+    table = pa.Table.from_pandas(frame_of(face, train, reset=False), preserve_index=False)
+    *_, held = defaults.split(table, seed=int(check_random_state(seed).randint(2**31 - 1)))
+    records = defaults.held_of(face.detector_, held)
     for score in scores:
         other = copy.copy(face)
         try:
