@@ -24,8 +24,8 @@ from flowguard.stages.score import score as score_stage
 from tests.conftest import meters, write_project
 
 COMMANDS = (
-    *("init", "check", "train", "score", "flagged", "why", "verdict", "verdicts", "report", "drift", "models"),
-    *("promote", "demo", "schema"),
+    *("init", "check", "train", "score", "flagged", "cases", "why", "verdict", "verdicts", "report", "drift", "models"),
+    *("promote", "recalibrate", "demo", "schema"),
 )
 
 

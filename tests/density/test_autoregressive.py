@@ -84,7 +84,7 @@ def stack(columns: int, context: int, **settings: Any) -> list[Autoregressive]:
 
 
 @pytest.mark.parametrize("transformer", ["affine", "spline", "mixture"])
-@pytest.mark.parametrize("columns", [1, 2, 5, 70])
+@pytest.mark.parametrize("columns", [1, 2, 5, pytest.param(70, marks=pytest.mark.e2e)])
 def test_the_inverse_equals_that_of_a_pass_per_column(transformer: str, columns: int) -> None:
     generator = torch.Generator().manual_seed(5)
     z = torch.randn(6, columns, generator=generator, dtype=torch.float64)

@@ -60,7 +60,7 @@ def everything_discrete() -> tuple[list[list[int]], list[list[float]]]:
     return [codes for codes, _ in found], [line for _, line in found]
 
 
-@pytest.mark.parametrize("scale", ["line", "front"])
+@pytest.mark.parametrize("scale", ["line", pytest.param("front", marks=pytest.mark.e2e)])
 def test_it_sums_and_integrates_to_one_over_categories_gaps_integers_and_numbers(scale: str) -> None:
     kernel = fit_kernel(mixed(), MIXED, scale=scale, seed=0)  # type: ignore[arg-type]
     at = records(*everything_discrete(), numbers=2)

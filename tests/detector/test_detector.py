@@ -64,6 +64,7 @@ def test_shares_and_baseline_add_up_to_the_surprise(detector: Detector) -> None:
     assert np.abs(shares.sum(axis=1) + rest + evaluation.log_likelihood).max() < 1e-9
 
 
+@pytest.mark.e2e
 def test_the_density_integrates_to_one_in_the_users_units(detector: Detector) -> None:
     """Over power and flow, observed or missing, at one context."""
     assert detector.density.triangular

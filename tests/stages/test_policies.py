@@ -129,6 +129,7 @@ def test_a_false_discovery_rate_is_decided_on_the_whole_batch(tmp_path: Path) ->
     assert "Hold-out, p-values up to 0.05" in page, "of the flagged share nothing was asked"
 
 
+@pytest.mark.e2e
 def test_a_budget_flags_so_many_of_each_batch_and_no_more(tmp_path: Path) -> None:
     path = trained(tmp_path, "{budget: 7}")
     for result in score(path):
@@ -166,6 +167,7 @@ def test_a_pooled_rate_is_spent_once_a_batch_and_survives_a_kill(tmp_path: Path)
         assert int(table["flag"].to_numpy(zero_copy_only=False).sum()) == result.manifest.flagged
 
 
+@pytest.mark.e2e
 def test_what_a_calibration_cannot_reach_is_said_in_the_batch(tmp_path: Path) -> None:
     path = trained(tmp_path, "{fdr: 0.01, pooled: true}")
     manifest = score(path, batch="part0")[0].manifest
@@ -216,6 +218,7 @@ def test_a_level_below_the_ranks_rests_on_a_tail_that_is_told_and_marked(
 # -- who promoted ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.e2e
 def test_the_journal_tells_who_made_which_version_the_champion_and_why(tmp_path: Path) -> None:
     path = project(tmp_path, "{false_alarm_rate: 0.05}")
     runs = path.parents[1] / "runs"

@@ -63,6 +63,7 @@ def test_the_same_recalibration_is_there_already_and_a_training_is_still_known(p
     assert [one.version for one in models(project.parents[1] / "runs", "meters")] == [2, 1]
 
 
+@pytest.mark.e2e
 def test_later_days_all_calibrate_and_of_the_days_trained_on_only_those_held_out(tmp_path: Path) -> None:
     path = write_project(tmp_path / "project", DAYS)
     folder = path.parents[1] / "data"
@@ -96,6 +97,7 @@ def test_later_days_all_calibrate_and_of_the_days_trained_on_only_those_held_out
         assert (f"{days}, {gap.days} days before this batch</p>" if gap else f"{days}</p>") in page
 
 
+@pytest.mark.e2e
 def test_days_that_are_redacted_are_not_told(tmp_path: Path) -> None:
     text = DAYS.replace("batch: day", "batch: file").replace("key: [id]", "key: [id]\n  redact: [day]")
     path = write_project(tmp_path / "project", text.replace("until: 2026-01-31, unit: [day], ", ""))
@@ -108,6 +110,7 @@ def test_days_that_are_redacted_are_not_told(tmp_path: Path) -> None:
     assert "2026-01-0" not in str(trained.registered.version)
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("batch", ["day\n", "file\n  redact: [when]\n"], ids=["days", "files, redacted"])
 def test_records_without_a_key_and_with_hours_are_dealt_out_as_they_were(tmp_path: Path, batch: str) -> None:
     """Without a unit it is the hash of the whole record; a day begins at midnight whatever the hour."""

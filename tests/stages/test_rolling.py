@@ -42,6 +42,7 @@ def shares(results: list[ScoredBatch]) -> list[float]:
     return [one.manifest.flagged / one.manifest.scored for one in results]
 
 
+@pytest.mark.e2e
 def test_a_rolling_calibration_follows_what_a_fixed_one_does_not(tmp_path: Path) -> None:
     path = project(tmp_path, "{window: 5}", 50)
     train(path)
