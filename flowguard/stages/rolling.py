@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from flowguard.calibration import Calibration, Recent, rolled
+from flowguard.detector import Detector
 from flowguard.detector.fit import NO_DAY
 from flowguard.errors import FlowguardError
 from flowguard.registry import Version
@@ -28,17 +30,20 @@ class Rolled:
     reference: dict[str, object]
 
 
-def roll(workspace: Workspace, version: Version, calibration: Calibration, batch: str) -> Rolled | None:
+def roll(workspace: Workspace, version: Version, detector: Detector, batch: str) -> Rolled | None:
     """The calibration of `version` for the records of a daily batch; None where none rolls or the batch has no day.
 
+    Days that `detector` was trained or calibrated on do not count, though the version may have scored them: it knows
+    the records of the former, and those of the latter are in its reference already.
     What came later than the batch does not count, so that scoring a past day again gives what it gave, as long as the
     days before it are as they were. Of these `reference` names the first, the last, their number and a digest.
     """
-    day = day_of(batch)
-    if calibration.aging is None or day is None:
+    day, calibration = day_of(batch), detector.calibration
+    if calibration is None or calibration.aging is None or day is None:
         return None
     today = int(day) - EPOCH
-    before = sorted(_before(workspace, version, today, calibration.aging.horizon), key=lambda one: one[0])
+    first = max(_first_unknown(detector), today - calibration.aging.horizon + 1)
+    before = sorted(_before(workspace, version, first, today), key=lambda one: one[0])
     found = [_read(workspace, manifest, number) for number, manifest in before]
     recent = Recent(
         np.concatenate([np.zeros(0), *(scores for scores, _, _ in found)]),
@@ -64,12 +69,20 @@ def roll(workspace: Workspace, version: Version, calibration: Calibration, batch
     )
 
 
-def _before(workspace: Workspace, version: Version, today: int, horizon: int) -> Iterator[tuple[int, Manifest]]:
-    """The days before `today` and within the horizon that the version scored, with their manifests."""
+def _first_unknown(detector: Detector) -> int:
+    """The first day after all that the version was trained or calibrated on."""
+    ends = [detector.calibration.dates[1]] if detector.calibration and detector.calibration.dates else []
+    after = [date.fromisoformat(end).toordinal() + 1 - EPOCH for end in ends]
+    until = detector.provenance.get("split", {}).get("until")
+    return max([*after, *([date.fromisoformat(until).toordinal() - EPOCH] if until else [])], default=NO_DAY)
+
+
+def _before(workspace: Workspace, version: Version, first: int, today: int) -> Iterator[tuple[int, Manifest]]:
+    """The days from `first` to before `today` that the version scored, with their manifests."""
     for manifest in manifests(workspace.folder, version=version.version):
         day = day_of(manifest.batch)
         number = -1 if day is None else int(day) - EPOCH
-        if manifest.bundle == version.digest and today - horizon < number < today and "scores" in manifest.files:
+        if manifest.bundle == version.digest and first <= number < today and "scores" in manifest.files:
             yield number, manifest
 
 

@@ -135,7 +135,7 @@ def score_batch(
     quarantined: Counter[str] = Counter()
     read = 0
     assert detector.calibration is not None, "only calibrated versions are registered"
-    ranked = roll(workspace, wanted, detector.calibration, found.name)
+    ranked = roll(workspace, wanted, detector, found.name)
     if ranked is not None:
         detector = replace(detector, calibration=ranked.calibration)
     calibration = detector.calibration

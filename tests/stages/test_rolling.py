@@ -74,7 +74,10 @@ def test_a_rolling_calibration_follows_what_a_fixed_one_does_not(tmp_path: Path)
 def test_a_past_day_scored_again_is_ranked_as_before(tmp_path: Path) -> None:
     path = project(tmp_path, "{half_life: 7}", 40)
     train(path)
-    first = {one.manifest.batch: one.manifest for one in score(path, since=dt.date(2026, 1, 31))}
+    # Days that it was trained on are scored too, and no later day is ranked among them.
+    first = {one.manifest.batch: one.manifest for one in score(path)}
+    assert first["2026-01-31"].reference["batches"] == 0  # type: ignore[index]
+    assert first["2026-02-02"].reference["batches"] == 2  # type: ignore[index]
     (again,) = score(path, batch="2026-02-04", force=True)
     before = first["2026-02-04"]
     assert again.manifest.reference == before.reference
