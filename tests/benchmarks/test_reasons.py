@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import reasons
-from reasons import Outcome, Share, Source, clustered, covered
+from reasons import Outcome, Source, clustered, covered
 from reasons_methods import Fitted, Judged, Method, conformal, judge, methods
 from reasons_records import Conditional, Records, altered, as_numbers, chosen, from_table, read, write
+from reasons_tables import Share
 
 from tests.benchmarks.small_table import write_table
 
