@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from flowguard.store.moment import Moment
 
-HEAD = "0002"  # the newest revision in migrations/versions
+HEAD = "0003"  # the newest revision in migrations/versions
 REVISIONS = "flowguard_revision"  # not alembic's own name: MLflow or Prefect may share the database
 METADATA = MetaData()
 
@@ -118,4 +118,125 @@ VERDICTS = Table(
     Column("undoes", BigInteger),
     Column("at", Moment, nullable=False),
     Index("verdicts_by_record", "pipeline", "record_id", "id"),
+)
+
+# What the desk shows, batch by batch: copied from the scored files, so that a page is a question to the database.
+QUEUED_BATCHES = Table(
+    "queued_batches",
+    METADATA,
+    Column("pipeline", Text, primary_key=True),
+    Column("batch", Text, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("bundle", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("read", BigInteger, nullable=False),
+    Column("scored", BigInteger, nullable=False),
+    Column("flagged", BigInteger, nullable=False),
+    Column("quarantined", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+    Column("scored_at", Moment, nullable=False),
+)
+
+# Narrow, so that counting and sorting 100,000 of them takes milliseconds; the rest of a record is its document.
+QUEUED_RECORDS = Table(
+    "queued_records",
+    METADATA,
+    Column("pipeline", Text, primary_key=True),
+    Column("batch", Text, primary_key=True),
+    Column("record_id", Text, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("flagged", Boolean, nullable=False),
+    Column("audited", Boolean, nullable=False),
+    Column("score", Double, nullable=False),
+    Column("p_value", Double, nullable=False),
+    Column("case_id", Text),
+    # The rule that keeps it from the analyst's eyes, the last entry on it and what that decided.
+    Column("rule", BigInteger),
+    Column("entry", BigInteger),
+    Column("decision", Text),
+    Column("search", Text, nullable=False),
+    ForeignKeyConstraint(
+        ["pipeline", "batch"],
+        ["queued_batches.pipeline", "queued_batches.batch"],
+        name="queued_records_of_batch",
+        ondelete="CASCADE",
+    ),
+    Index("queued_records_by_strangeness", "pipeline", "batch", "p_value", "score", "record_id"),
+    Index("queued_records_by_decision", "pipeline", "batch", "flagged", "rule", "decision"),
+    Index("queued_records_by_record", "pipeline", "record_id"),
+    Index("queued_records_by_case", "pipeline", "batch", "case_id", "decision"),
+)
+
+QUEUED_DOCUMENTS = Table(
+    "queued_documents",
+    METADATA,
+    Column("pipeline", Text, primary_key=True),
+    Column("batch", Text, primary_key=True),
+    Column("record_id", Text, primary_key=True),
+    Column("document", Text, nullable=False),
+    ForeignKeyConstraint(
+        ["pipeline", "batch", "record_id"],
+        ["queued_records.pipeline", "queued_records.batch", "queued_records.record_id"],
+        name="queued_documents_of_record",
+        ondelete="CASCADE",
+    ),
+)
+
+# What records are filtered by: the columns of their reasons (`name` is "") and their context, as text.
+QUEUED_MARKS = Table(
+    "queued_marks",
+    METADATA,
+    Column("pipeline", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+    Column("batch", Text, primary_key=True),
+    Column("record_id", Text, primary_key=True),
+    ForeignKeyConstraint(
+        ["pipeline", "batch", "record_id"],
+        ["queued_records.pipeline", "queued_records.batch", "queued_records.record_id"],
+        name="queued_marks_of_record",
+        ondelete="CASCADE",
+    ),
+    Index("queued_marks_of", "pipeline", "batch", "record_id"),
+)
+
+QUEUED_CASES = Table(
+    "queued_cases",
+    METADATA,
+    Column("pipeline", Text, primary_key=True),
+    Column("batch", Text, primary_key=True),
+    Column("case_id", Text, primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("document", Text, nullable=False),
+    ForeignKeyConstraint(
+        ["pipeline", "batch"],
+        ["queued_batches.pipeline", "queued_batches.batch"],
+        name="queued_cases_of_batch",
+        ondelete="CASCADE",
+    ),
+)
+
+# "Ordinary, stop telling me": which records the analyst need not see, until when, and who said so.
+RULES = Table(
+    "rules",
+    METADATA,
+    Column("pipeline", Text, primary_key=True),
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("document", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("made_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Column("revoked_by", Text),
+    Column("revoked_at", Moment),
+)
+
+USERS = Table(
+    "users",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("password", Text, nullable=False),  # a hash
+    Column("changed_by", Text, nullable=False),
+    Column("changed_at", Moment, nullable=False),
 )
