@@ -162,6 +162,7 @@ QUEUED_RECORDS = Table(
         ondelete="CASCADE",
     ),
     Index("queued_records_by_strangeness", "pipeline", "batch", "p_value", "score", "record_id"),
+    Index("queued_records_by_p_value", "pipeline", "p_value", "score", "record_id"),
     Index("queued_records_by_decision", "pipeline", "batch", "flagged", "rule", "decision"),
     Index("queued_records_by_record", "pipeline", "record_id"),
     Index("queued_records_by_case", "pipeline", "batch", "case_id", "decision"),
@@ -197,7 +198,7 @@ QUEUED_MARKS = Table(
         name="queued_marks_of_record",
         ondelete="CASCADE",
     ),
-    Index("queued_marks_of", "pipeline", "batch", "record_id"),
+    Index("queued_marks_by_batch", "pipeline", "batch", "name", "value"),
 )
 
 QUEUED_CASES = Table(

@@ -52,6 +52,7 @@ def upgrade() -> None:
     )
     records = (
         ("strangeness", ["pipeline", "batch", "p_value", "score", "record_id"]),
+        ("p_value", ["pipeline", "p_value", "score", "record_id"]),
         ("decision", ["pipeline", "batch", "flagged", "rule", "decision"]),
         ("record", ["pipeline", "record_id"]),
         ("case", ["pipeline", "batch", "case_id", "decision"]),
@@ -87,7 +88,7 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
     )
-    op.create_index("queued_marks_of", "queued_marks", ["pipeline", "batch", "record_id"])
+    op.create_index("queued_marks_by_batch", "queued_marks", ["pipeline", "batch", "name", "value"])
     op.create_table(
         "queued_cases",
         sa.Column("pipeline", sa.Text(), nullable=False),
