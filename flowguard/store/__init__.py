@@ -9,11 +9,16 @@ from flowguard.store.aliases import Aliases, Change
 from flowguard.store.batches import Batches, ScoredBatch
 from flowguard.store.budgets import Budgets, Reservation
 from flowguard.store.drift import Alarm, Drift, DriftRecord
+from flowguard.store.queue import Queue
+from flowguard.store.queued import KINDS, ORDERS, STATES, QueuedBatch, QueuedCase, QueuedRecord, Tally, Wanted
 from flowguard.store.store import Store
 from flowguard.store.verdicts import DECISIONS, Decision, Verdict, Verdicts
 
 __all__ = [
     "DECISIONS",
+    "KINDS",
+    "ORDERS",
+    "STATES",
     "Alarm",
     "Aliases",
     "Batches",
@@ -22,9 +27,15 @@ __all__ = [
     "Decision",
     "Drift",
     "DriftRecord",
+    "Queue",
+    "QueuedBatch",
+    "QueuedCase",
+    "QueuedRecord",
     "Reservation",
     "ScoredBatch",
     "Store",
+    "Tally",
     "Verdict",
     "Verdicts",
+    "Wanted",
 ]

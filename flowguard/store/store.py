@@ -10,6 +10,7 @@ from flowguard.store.batches import Batches
 from flowguard.store.budgets import Budgets
 from flowguard.store.database import Database, connected
 from flowguard.store.drift import Drift
+from flowguard.store.queue import Queue
 from flowguard.store.upgrade import upgrade
 from flowguard.store.verdicts import Verdicts
 
@@ -32,6 +33,7 @@ class Store:
     budgets: Budgets = field(repr=False)
     aliases: Aliases = field(repr=False)
     verdicts: Verdicts = field(repr=False)
+    queue: Queue = field(repr=False)
 
     @classmethod
     def open(cls, url: str) -> Store:
@@ -53,4 +55,5 @@ class Store:
             budgets=Budgets(database),
             aliases=Aliases(database),
             verdicts=Verdicts(database),
+            queue=Queue(database),
         )

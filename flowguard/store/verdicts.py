@@ -11,12 +11,12 @@ from itertools import islice
 from operator import index
 from typing import Literal, get_args
 
-from sqlalchemy import ColumnElement, Connection, Select, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Select, Text, bindparam, case, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from flowguard.errors import InputError, StoreError
 from flowguard.store.database import Database
-from flowguard.store.schema import VERDICTS
+from flowguard.store.schema import QUEUED_RECORDS, VERDICTS
 
 Decision = Literal["confirmed", "false_alarm", "unsure"]
 DECISIONS: tuple[Decision, ...] = get_args(Decision)
@@ -101,7 +101,7 @@ class Verdicts:
         (pipeline,) = names
         try:
             with self.database.writing(lock=f"verdicts {pipeline}") as connection:
-                known = _latest(connection, pipeline, [verdict.record_id for verdict in verdicts])
+                known = latest_entries(connection, pipeline, [verdict.record_id for verdict in verdicts])
                 others = [one for name, one in known.items() if one.id != seen.get(name)]
                 gone = [one for one in verdicts if seen.get(one.record_id) is not None and one.record_id not in known]
                 if others:
@@ -115,6 +115,7 @@ class Verdicts:
                 last = int(connection.execute(newest).scalar_one())
                 stored = [_plain(one, last + place) for place, one in enumerate(verdicts, start=1)]
                 connection.execute(insert(VERDICTS), [asdict(one) for one in stored])
+                _show(connection, stored)
         except IntegrityError:
             now = self.latest(pipeline, [verdict.record_id for verdict in verdicts])
             others = [one for name, one in now.items() if one.id != seen.get(name)]
@@ -126,7 +127,7 @@ class Verdicts:
     def latest(self, pipeline: str, record_ids: Iterable[str] | None = None) -> dict[str, Verdict]:
         """The last entry of every record that has one, or of these records; one that was taken back has None in it."""
         with self.database.reading() as connection:
-            return _latest(connection, pipeline, record_ids)
+            return latest_entries(connection, pipeline, record_ids)
 
     def history(self, pipeline: str, record_id: str) -> list[Verdict]:
         """All entries of one record as they were made."""
@@ -171,13 +172,28 @@ def _parts(record_ids: Iterable[str] | None) -> Iterator[tuple[ColumnElement[boo
         yield (VERDICTS.c.record_id.in_(part),)
 
 
-def _latest(connection: Connection, pipeline: str, record_ids: Iterable[str] | None) -> dict[str, Verdict]:
+def latest_entries(connection: Connection, pipeline: str, record_ids: Iterable[str] | None) -> dict[str, Verdict]:
+    """As `Verdicts.latest`, within a transaction."""
     found: dict[str, Verdict] = {}
     for mine in _parts(record_ids):
         newest = select(func.max(VERDICTS.c.id)).where(VERDICTS.c.pipeline == pipeline, *mine)
         query = _entries(pipeline).where(VERDICTS.c.id.in_(newest.group_by(VERDICTS.c.record_id)))
         found.update((entry.record_id, entry) for entry in _read(connection, query))
     return found
+
+
+def _show(connection: Connection, stored: Sequence[Verdict]) -> None:
+    """Put the entries on the records of the queue: the last one of a record, and what it decides in its batch."""
+    mine = (QUEUED_RECORDS.c.pipeline == bindparam("of"), QUEUED_RECORDS.c.record_id == bindparam("record"))
+    here = QUEUED_RECORDS.c.batch == bindparam("within")
+    decided = case((here, bindparam("decided", type_=Text)), else_=None)
+    connection.execute(
+        update(QUEUED_RECORDS).where(*mine).values(entry=bindparam("last"), decision=decided),
+        [
+            {"of": one.pipeline, "record": one.record_id, "within": one.batch, "decided": one.decision, "last": one.id}
+            for one in stored
+        ],
+    )
 
 
 def _plain(verdict: Verdict, id: int) -> Verdict:

@@ -57,7 +57,7 @@ def test_the_key_stops_a_race_that_nothing_else_has(store: Store, monkeypatch: p
     store.verdicts.put(verdict(who="bob"), seen=None)
     real, looks = store.verdicts.latest("meters"), iter([{}])
     with monkeypatch.context() as patched:
-        patched.setattr("flowguard.store.verdicts._latest", lambda *_: next(looks, real))
+        patched.setattr("flowguard.store.verdicts.latest_entries", lambda *_: next(looks, real))
         patched.setattr("flowguard.store.verdicts._plain", lambda one, at: laws.replace(one, id=1))
         with pytest.raises(StoreError, match="bob decided confirmed"):
             store.verdicts.put(verdict(), seen=None)
