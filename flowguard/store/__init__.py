@@ -12,13 +12,16 @@ from flowguard.store.drift import Alarm, Drift, DriftRecord
 from flowguard.store.queue import Queue
 from flowguard.store.queued import KINDS, ORDERS, STATES, QueuedBatch, QueuedCase, QueuedRecord, Tally, Wanted
 from flowguard.store.store import Store
+from flowguard.store.users import ROLES, Account, Role, Users
 from flowguard.store.verdicts import DECISIONS, Decision, Verdict, Verdicts
 
 __all__ = [
     "DECISIONS",
     "KINDS",
     "ORDERS",
+    "ROLES",
     "STATES",
+    "Account",
     "Alarm",
     "Aliases",
     "Batches",
@@ -32,9 +35,11 @@ __all__ = [
     "QueuedCase",
     "QueuedRecord",
     "Reservation",
+    "Role",
     "ScoredBatch",
     "Store",
     "Tally",
+    "Users",
     "Verdict",
     "Verdicts",
     "Wanted",

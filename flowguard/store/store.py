@@ -12,6 +12,7 @@ from flowguard.store.database import Database, connected
 from flowguard.store.drift import Drift
 from flowguard.store.queue import Queue
 from flowguard.store.upgrade import upgrade
+from flowguard.store.users import Users
 from flowguard.store.verdicts import Verdicts
 
 
@@ -33,6 +34,7 @@ class Store:
     budgets: Budgets = field(repr=False)
     aliases: Aliases = field(repr=False)
     verdicts: Verdicts = field(repr=False)
+    users: Users = field(repr=False)
     queue: Queue = field(repr=False)
 
     @classmethod
@@ -55,5 +57,6 @@ class Store:
             budgets=Budgets(database),
             aliases=Aliases(database),
             verdicts=Verdicts(database),
+            users=Users(database),
             queue=Queue(database),
         )

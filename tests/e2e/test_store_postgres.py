@@ -119,6 +119,10 @@ def test_a_case_is_decided_whole_or_not_at_all(url: str) -> None:
     laws.a_case_is_decided_whole_or_not_at_all(url)
 
 
+def test_users_are_kept_and_removed(url: str) -> None:
+    laws.users_are_kept_and_removed(url)
+
+
 def test_a_killed_decision_spends_nothing(url: str, tmp_path: Path) -> None:
     laws.a_killed_decision_spends_nothing(url, tmp_path)
 

@@ -123,3 +123,18 @@ def a_case_is_decided_whole_or_not_at_all(url: str) -> None:
     assert [one.id for one in stored] == list(range(2, 1202))
     assert verdicts.latest("meters", names) == {one.record_id: one for one in stored}
     assert verdicts.history("meters", names[700]) == [first, stored[700]]
+
+
+def users_are_kept_and_removed(url: str) -> None:
+    users = Store.open(url).users
+    assert users.all() == []
+    assert users.find("ada") is None
+    zoe = users.put("zoë@example.org", "viewer", "", by="root")
+    ada = users.put("ada", "reviewer", "$argon2id$one", by="root")
+    assert users.all() == [ada, zoe]
+    changed = users.put("ada", "admin", "$argon2id$two", by="ada")
+    assert users.find("ada") == changed
+    assert changed.changed_at >= ada.changed_at
+    assert users.remove("ada") is True
+    assert users.remove("ada") is False
+    assert users.all() == [zoe]
