@@ -50,3 +50,7 @@ class TrainingError(FlowguardError):
 
 class StoreError(FlowguardError):
     """The store of what is remembered between runs cannot be used, or holds something else than was expected."""
+
+
+class OvertakenError(StoreError):
+    """Somebody else changed it first: what was asked for started from a state that is no more."""

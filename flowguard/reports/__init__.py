@@ -16,10 +16,11 @@ from flowguard.reports.page import (
     href,
 )
 from flowguard.reports.picture import run_picture
-from flowguard.reports.render import render_batch, render_run
+from flowguard.reports.render import STYLESHEET, environment, render_batch, render_run
 from flowguard.reports.version import calibration_plot, training_plot
 
 __all__ = [
+    "STYLESHEET",
     "BatchReport",
     "BatchSummary",
     "CaseLine",
@@ -30,6 +31,7 @@ __all__ = [
     "ScoreHistogram",
     "calibration_plot",
     "drift_in_a_line",
+    "environment",
     "href",
     "render_batch",
     "render_drift",

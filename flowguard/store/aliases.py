@@ -9,7 +9,7 @@ from operator import index
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from flowguard.errors import InputError, StoreError
+from flowguard.errors import InputError, OvertakenError
 from flowguard.store.database import Database
 from flowguard.store.schema import ALIASES
 
@@ -55,8 +55,8 @@ class Aliases:
     ) -> Change:
         """Add the change of `alias` from version `expected_from` to version `to`.
 
-        Law: of changes that race for one alias one wins; the others raise `StoreError`, which names who changed it
-        and when, as does every change whose `expected_from` is not where the journal stands. An empty journal stands
+        Law: of changes that race for one alias one wins; the others raise `OvertakenError`, which names who changed
+        it and when, as does every change whose `expected_from` is not where the journal stands. An empty journal stands
         anywhere: its first entry says from where. Raises `InputError` without `who` or `why`.
         """
         for name, text in (("who", who), ("why", why)):
@@ -101,8 +101,8 @@ def _latest(connection: Connection, model: str, alias: str) -> Change | None:
     return None if row is None else Change(**row._asdict())
 
 
-def _overtaken(latest: Change, expected: int | None) -> StoreError:
-    return StoreError(
+def _overtaken(latest: Change, expected: int | None) -> OvertakenError:
+    return OvertakenError(
         f"The {latest.alias} of {latest.model} is {_named(latest.to_version)} by the alias journal, not "
         f"{_named(expected)}: {latest}. Nothing was changed. Look at that change; if yours is still wanted, run it "
         "again from there."

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 from sqlalchemy import ColumnElement, Connection, Select, Text, bindparam, case, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from flowguard.errors import InputError, StoreError
+from flowguard.errors import InputError, OvertakenError
 from flowguard.store.database import Database
 from flowguard.store.schema import QUEUED_RECORDS, VERDICTS
 
@@ -78,8 +78,8 @@ class Verdicts:
     def put(self, verdict: Verdict, *, seen: int | None) -> Verdict:
         """Add an entry; `seen` is the id of the record's latest entry that the decider saw, None where there was none.
 
-        Law: of deciders who saw the same, one writes; the others raise `StoreError`, which names who decided what and
-        when, and nothing of theirs is written. Raises `InputError` for an entry that cannot be kept: no name, text
+        Law: of deciders who saw the same, one writes; the others raise `OvertakenError`, which names who decided what
+        and when, and nothing of theirs is written. Raises `InputError` for an entry that cannot be kept: no name, text
         that no database holds, a note that is too long.
         """
         (stored,) = self.put_all([verdict], seen={verdict.record_id: seen})
@@ -235,19 +235,19 @@ def _check(verdict: Verdict) -> None:
             )
 
 
-def _overtaken(others: Sequence[Verdict], asked: int) -> StoreError:
+def _overtaken(others: Sequence[Verdict], asked: int) -> OvertakenError:
     """Who was faster, on which records; the ids are what a decider has seen after reading this."""
     listed = sorted(others, key=lambda one: one.id)
     if asked == 1:
         (one,) = listed
-        return StoreError(
+        return OvertakenError(
             f"Record {one.record_id} of {one.pipeline} has a verdict that this one has not seen: {one} "
             f"(entry {one.id}). Nothing was written. Look at it; if yours still stands, decide again having seen "
             f"entry {one.id} (--seen {one.id})."
         )
     told = "; ".join(f"record {one.record_id}: {one} (entry {one.id})" for one in listed[:_TOLD])
     more = f"; and {len(listed) - _TOLD:,} more" if len(listed) > _TOLD else ""
-    return StoreError(
+    return OvertakenError(
         f"{len(listed):,} of the {asked:,} records have a verdict that these have not seen: {told}{more}. Nothing was "
         f"written. Look at them; if yours still stand, decide again having seen entry {listed[-1].id} and those before "
         f"(--seen {listed[-1].id})."
