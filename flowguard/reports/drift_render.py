@@ -14,7 +14,7 @@ from flowguard.reports import drift_page
 from flowguard.reports.cells import cell
 from flowguard.reports.drift_page import DriftReport, between, channel_words, channels_in_words, differing, peak
 from flowguard.reports.drift_plots import channel_plot, evidence_plot, highest_tenth, share_plot, tenth_plot
-from flowguard.reports.render import _SIZES, _kept, _page
+from flowguard.reports.render import _SIZES, _page, kept
 
 if TYPE_CHECKING:
     from flowguard.calibration.drift import DriftRecord
@@ -34,10 +34,10 @@ def render_drift(report: DriftReport) -> str:
     return _page(
         "drift.html",
         report=report,
-        lead=_kept(drift_page.on_drift(report)),
+        lead=kept(drift_page.on_drift(report)),
         records=sum(record.records for record in report.records),
         threshold=_threshold(report),
-        chance=_kept(percent(report.chance) if math.isfinite(report.chance) else "what was asked for"),
+        chance=kept(percent(report.chance) if math.isfinite(report.chance) else "what was asked for"),
         evidence=_both(evidence_plot, report) if drawn and report.channels else {},
         channels=_channels(report) if drawn else [],
         tenths=_both(tenth_plot, report) if np.isfinite(highest_tenth(report)).any() else {},
@@ -86,7 +86,7 @@ def _column(report: DriftReport, measure: str, name: str, place: int) -> dict[st
     keys = [f"{part}/{measure}/{name}" for part in ("feature", "context")]
     return {
         "name": f"{cell(name)} {'missing' if measure == 'missing' else 'never seen'}",
-        "note": _kept(between(values)),
+        "note": kept(between(values)),
         "plot": Markup(share_plot(report, f"column{place}", values, keys)),
     }
 
@@ -96,7 +96,7 @@ def _group(report: DriftReport, name: str, place: int) -> dict[str, object]:
     values = report.groups[name]
     return {
         "name": shown,
-        "note": _kept(between(values)),
+        "note": kept(between(values)),
         "plot": Markup(share_plot(report, f"group{place}", values, ["group/mix/"])),
     }
 
@@ -106,7 +106,7 @@ def _alarm(report: DriftReport, record: DriftRecord) -> dict[str, object]:
         "batch": record.batch,
         "href": report.hrefs.get(record.batch, ""),
         "kind": drift_page.kind(record.drift),
-        "sentence": _kept(drift_page.on_alarm(record, report)),
+        "sentence": kept(drift_page.on_alarm(record, report)),
         "channels": channels_in_words(record.alarms),
         "odds": drift_page.multiple(record.odds),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +64,17 @@ def audit(pipeline: str | Path, *, batch: str | None = None, size: int = AUDITED
     source = workspace.pipeline.source
     key = tuple(name for name in source.key if name not in source.redact)
     chosen = [manifest for name, manifest in scored.items() if batch in (None, name)]
-    rows = [(manifest, row) for manifest in chosen for row in _rows(workspace, manifest, key, size)]
-    known = workspace.store.verdicts.latest(workspace.pipeline.name, (row["record_id"] for _, row in rows))
+    records = tuple(one for manifest in chosen for one in drawn_of(workspace, manifest, key, size))
+    known = workspace.store.verdicts.latest(workspace.pipeline.name, (one.record_id for one in records))
     decided = {(entry.record_id, entry.batch): entry.decision for entry in known.values()}
-    records = tuple(
+    records = tuple(replace(one, verdict=decided.get((one.record_id, one.batch))) for one in records)
+    chance = {manifest.batch: inclusion(size, manifest.scored - manifest.flagged) for manifest in chosen}
+    return Audit(key, records, chance)
+
+
+def drawn_of(workspace: Workspace, manifest: Manifest, key: tuple[str, ...], size: int = AUDITED) -> tuple[Drawn, ...]:
+    """The records of one scored batch that are drawn, the first drawn first, without verdicts."""
+    return tuple(
         Drawn(
             record_id=row["record_id"],
             key={name: row.get(name) for name in key},
@@ -75,12 +82,10 @@ def audit(pipeline: str | Path, *, batch: str | None = None, size: int = AUDITED
             version=manifest.version,
             score=row["score"],
             p_value=row["p_value"],
-            verdict=decided.get((row["record_id"], manifest.batch)),
+            verdict=None,
         )
-        for manifest, row in rows
+        for row in _rows(workspace, manifest, key, size)
     )
-    chance = {manifest.batch: inclusion(size, manifest.scored - manifest.flagged) for manifest in chosen}
-    return Audit(key, records, chance)
 
 
 def drawn_ids(workspace: Workspace, manifest: Manifest, size: int = AUDITED) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -103,8 +103,13 @@ def cases_of(
     source: Source,
     scored: Mapping[str, Manifest],
     detectors: Mapping[int, Detector] | None = None,
+    *,
+    also: Mapping[str, Collection[str]] | None = None,
 ) -> Cases:
-    """The cases of these batches; `detectors` are the versions that scored them, loaded where they are not given."""
+    """The cases of these batches; `detectors` are the versions that scored them, loaded where they are not given.
+
+    `also` are, by batch, ids of further records that are to be read with the flagged ones.
+    """
     spec = workspace.pipeline
     key = tuple(name for name in spec.source.key if name not in spec.source.redact)
     every = (record for manifest in scored.values() for record in of_batch(workspace, manifest, key))
@@ -113,7 +118,7 @@ def cases_of(
         versions = {scored[record.batch].version for record in records}
         detectors = {one: detector_of(workspace, workspace.registry.resolve(spec.name, one)) for one in versions}
     columns = detectors[max(detectors)].encoder.feature_names if detectors else ()
-    found = surroundings(source, spec.source.key, scored, detectors, records, redact=spec.source.redact)
+    found = surroundings(source, spec.source.key, scored, detectors, records, redact=spec.source.redact, also=also)
     return Cases(
         key=key,
         total=sum(manifest.flagged for manifest in scored.values()),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,18 +60,21 @@ def surroundings(
     records: Sequence[Flagged],
     *,
     redact: Sequence[str] = (),
+    also: Mapping[str, Collection[str]] | None = None,
 ) -> Surroundings:
     """`records` as the source has them, with others of their batches that were not flagged to compare with.
+
+    `also` are, by batch, ids of further records that are to be read whole; they have no part in the settings.
 
     Read once, batch by batch, are the columns of the version that scored it, of `detectors`, and the key. Compared are
     context, categories among the features, and the key; of redacted columns nothing. Batches that the source no longer
     has, or has with other columns, are left out: their records have no context.
     """
-    if not records:
-        return Surroundings(None, {}, {})
-    flagged: dict[str, set[str]] = {}
+    flagged: dict[str, set[str]] = {name: set(ids) for name, ids in (also or {}).items() if ids}
     for record in records:
         flagged.setdefault(record.batch, set()).add(record.record_id)
+    if not flagged:
+        return Surroundings(None, {}, {})
     tables: dict[str, pa.Table] = {}
     others: dict[str, pa.Table] = {}
     rows: dict[tuple[str, str], int] = {}
@@ -86,7 +89,7 @@ def surroundings(
                 bar.advance(1, batch)
             rows |= {(batch, record_id): row for row, record_id in enumerate(ids)}
     reads = _reads(detectors[max(detectors)], key, redact)
-    if not reads or not any(table.num_rows for table in others.values()):
+    if not records or not reads or not any(table.num_rows for table in others.values()):
         return Surroundings(None, tables, rows)
     # Where each record stands among those that were read, the last place for those that were not.
     start = dict(zip(tables, np.cumsum([0, *(table.num_rows for table in tables.values())]).tolist()))
