@@ -13,15 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowguard.explain.distance import BETWEEN, FEW, SMALL, distance, gap_in, rule
+from flowguard.explain.leading import ALONE, contrast_of, finite, leading, strength_of
 from flowguard.explain.reason import Reason
 from flowguard.explain.setting import Common, Settings
 from flowguard.explain.symptom import Kind, Symptom, symptoms_of
 from flowguard.explain.words import percent
 
-#: A reason counts with this part of the share of its record's first ...
-LEADING = 0.3
-#: ... and from so many nats on by itself.
-ALONE = 10.0
 #: A record counts at most so many nats: beyond, it is no stranger to a person, and would outweigh a hundred others.
 MOST = 100.0
 #: A symptom belongs to a case where this part of its records have it.
@@ -30,8 +27,6 @@ SHARED = 0.5
 MOSTLY = 0.8
 #: Records with a further symptom stand apart from the rest where at most this part of the rest has a trace of it.
 TRACE = 0.1
-
-_LEAST, _MOST = 1e-3, 1e12
 
 UNKNOWN = Symptom("", Kind.odd)
 
@@ -120,8 +115,8 @@ def find_cases(
 ) -> list[Case]:
     """The flagged records as cases, the heaviest first; every record is in exactly one.
 
-    1. Of each record the leading reasons count: those with at least `LEADING` of its largest share, or `ALONE`
-       nats. Each is a symptom: a column and how it is wrong.
+    1. Of each record the leading reasons count (`leading`): those with at least `LEADING` of its largest share, or
+       `ALONE` nats. Each is a symptom: a column and how it is wrong.
     2. The symptom that explains the most (the parts of their shares that it has, over all records that are left) makes
        a case of all records that it leads in; and so on with the rest. Consequences go with their cause, as most
        records that have them have the cause as well.
@@ -166,7 +161,7 @@ class _Found:
         self.given = given
         self.settings = settings
         self.place = {column: place for place, column in enumerate(order)}
-        reasons = [_leading(record.reasons) for record in records]
+        reasons = [leading(record.reasons) for record in records]
         self.every = [{reason.column: reason for reason in record.reasons} for record in records]
         self.given_at_most = max(len(its) for its in self.every)
         self.reasons = [
@@ -180,7 +175,7 @@ class _Found:
         place = {symptom: i for i, symptom in enumerate(self.symptoms)}
         row, column, part = [], [], []
         for i, its in enumerate(self.reasons):
-            strengths = [_strength(reason) for reason in its.values()]
+            strengths = [strength_of(reason) for reason in its.values()]
             for symptom, strength in zip(its, strengths):
                 row.append(i)
                 column.append(place[symptom])
@@ -280,7 +275,7 @@ class _Found:
     def _named(self, rows: Rows, symptom: Symptom) -> tuple[Symptom, ...]:
         """The symptoms of a case: first the cause, then what follows from it."""
         first = symptom
-        if not any(_contrast(reason) is not None for i in rows for reason in self.reasons[i].values()):
+        if not any(contrast_of(reason) is not None for i in rows for reason in self.reasons[i].values()):
             mostly = [one for one in self._shared(rows, MOSTLY) if one.column in self.place]
             first = min([symptom, *mostly], key=lambda one: self.place.get(one.column, math.inf))
         return (first, *(one for one in self._shared(rows) if one != first))
@@ -288,7 +283,7 @@ class _Found:
     def _weight(self, i: int, symptoms: Sequence[Symptom]) -> float:
         """The nats that the case's columns cost the record: the largest contrast, or the sum of their shares."""
         its = [self.reasons[i][one] for one in symptoms if one in self.reasons[i]]
-        contrasts = [contrast for reason in its if (contrast := _contrast(reason)) is not None]
+        contrasts = [contrast for reason in its if (contrast := contrast_of(reason)) is not None]
         return min(MOST, max([*contrasts, 0.0]) if contrasts else math.fsum(_share(reason) for reason in its))
 
     def _by_company(self, rows: Rows) -> list[tuple[Rows, list[str]]]:
@@ -296,7 +291,7 @@ class _Found:
         least = max(FEW, SMALL * len(rows))
         for symptom in self._shared(rows, least / len(rows)):
             has = np.array([symptom in self.reasons[i] for i in rows])
-            if np.median([_strength(self.reasons[i][symptom]) for i in rows[has]]) < ALONE:
+            if np.median([strength_of(self.reasons[i][symptom]) for i in rows[has]]) < ALONE:
                 continue
             rest = rows[~has]
             # Where there are as many reasons as are ever given, there may be more.
@@ -339,42 +334,8 @@ class _Found:
         return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
-def _leading(reasons: Sequence[Reason]) -> list[Reason]:
-    """The reasons that count, one a column."""
-    most = max((_strength(reason) for reason in reasons), default=0.0)
-    found: dict[str, Reason] = {}
-    for reason in sorted(reasons, key=lambda reason: reason.rank):
-        if _strength(reason) >= min(LEADING * most, ALONE):
-            found.setdefault(reason.column, reason)
-    return list(found.values())
-
-
-def _strength(reason: Reason | None) -> float:
-    """How much a reason explains, as a positive finite number of nats; what is no number ranks as the largest.
-
-    The lesser of its share and its contrast, where it has both: a column that follows from a wrong one before it has a
-    share but no contrast, as its own best value would help little; one that others after it no longer fit has a
-    contrast but no share. The wrong one has both.
-    """
-    if reason is None:
-        return _LEAST
-    contrast = _contrast(reason)
-    if contrast is None:
-        return _finite(reason.share)
-    return _finite(contrast if math.isnan(reason.share) else min(contrast, reason.share))
-
-
-def _contrast(reason: Reason | None) -> float | None:
-    contrast = getattr(reason, "contrast", None)
-    return None if contrast is None or math.isnan(contrast) else float(contrast)
-
-
 def _share(reason: Reason | None) -> float:
-    return 0.0 if reason is None or reason.share <= 0 else _finite(reason.share)
-
-
-def _finite(nats: float | None) -> float:
-    return _MOST if nats is None or math.isnan(nats) else min(max(nats, _LEAST), _MOST)
+    return 0.0 if reason is None or reason.share <= 0 else finite(reason.share)
 
 
 def _id(symptom: Symptom, apart: str) -> str:

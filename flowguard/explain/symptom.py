@@ -69,7 +69,7 @@ def symptoms_of(reasons: Sequence[Sequence[Reason]], *, redact: Collection[str] 
     >>> symptoms_of([[low]])
     [[Symptom(column='air_time', kind=<Kind.low: 'below'>, text='')]]
     """
-    plain = [[_plain(reason, redact) for reason in its] for its in reasons]
+    plain = [[symptom_of(reason, redact) for reason in its] for its in reasons]
     levels = Counter(one for its in plain for one in its if one.kind is Kind.level)
     numbers: dict[str, Counter[float | None]] = {}
     for its, mine in zip(reasons, plain):
@@ -82,8 +82,8 @@ def symptoms_of(reasons: Sequence[Sequence[Reason]], *, redact: Collection[str] 
     ]
 
 
-def _plain(reason: Reason, redact: Collection[str]) -> Symptom:
-    """What one reason says by itself."""
+def symptom_of(reason: Reason, redact: Collection[str] = ()) -> Symptom:
+    """What one reason says by itself, whatever other records have."""
     if reason.column in redact or reason.observed_text == REDACTED:
         return Symptom(reason.column, Kind.odd)
     if reason.observed is None and reason.observed_text == MISSING:

@@ -11,6 +11,7 @@ from flowguard.store.budgets import Budgets, Reservation
 from flowguard.store.drift import Alarm, Drift, DriftRecord
 from flowguard.store.queue import Queue
 from flowguard.store.queued import KINDS, ORDERS, STATES, QueuedBatch, QueuedCase, QueuedRecord, Tally, Wanted
+from flowguard.store.rules import LASTS, LONGEST, Rule, Rules
 from flowguard.store.store import Store
 from flowguard.store.users import ROLES, Account, Role, Users
 from flowguard.store.verdicts import DECISIONS, Decision, Verdict, Verdicts
@@ -18,6 +19,8 @@ from flowguard.store.verdicts import DECISIONS, Decision, Verdict, Verdicts
 __all__ = [
     "DECISIONS",
     "KINDS",
+    "LASTS",
+    "LONGEST",
     "ORDERS",
     "ROLES",
     "STATES",
@@ -36,6 +39,8 @@ __all__ = [
     "QueuedRecord",
     "Reservation",
     "Role",
+    "Rule",
+    "Rules",
     "ScoredBatch",
     "Store",
     "Tally",

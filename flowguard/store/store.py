@@ -11,6 +11,7 @@ from flowguard.store.budgets import Budgets
 from flowguard.store.database import Database, connected
 from flowguard.store.drift import Drift
 from flowguard.store.queue import Queue
+from flowguard.store.rules import Rules
 from flowguard.store.upgrade import upgrade
 from flowguard.store.users import Users
 from flowguard.store.verdicts import Verdicts
@@ -36,6 +37,7 @@ class Store:
     verdicts: Verdicts = field(repr=False)
     users: Users = field(repr=False)
     queue: Queue = field(repr=False)
+    rules: Rules = field(repr=False)
 
     @classmethod
     def open(cls, url: str) -> Store:
@@ -59,4 +61,5 @@ class Store:
             verdicts=Verdicts(database),
             users=Users(database),
             queue=Queue(database),
+            rules=Rules(database),
         )

@@ -11,7 +11,7 @@ from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
-from flowguard.errors import StoreError
+from flowguard.errors import InputError, StoreError
 from flowguard.store import Store, Verdict
 
 PATIENCE = 60.0
@@ -81,6 +81,16 @@ def decide(url: str, number: int, barrier: Barrier, said: Queue[object]) -> None
             said.put(verdicts.put(verdict, seen=None))
         except StoreError as error:
             said.put(str(error))
+
+
+def revoke_one(url: str, number: int, barrier: Barrier, said: Queue[object]) -> None:
+    """Revoke the first rule; what came of it."""
+    rules = Store.open(url).rules
+    barrier.wait(PATIENCE)
+    try:
+        said.put(rules.revoke("meters", 1, who=f"user-{number}"))
+    except InputError as error:
+        said.put(str(error))
 
 
 def reserve_and_hang(url: str, inside: str) -> None:
