@@ -39,6 +39,7 @@ def command(
     as_json: bool = output.JSON,
 ) -> None:
     from flowguard.stages.flagged import flagged
+    from flowguard.tables.sheet import neutral
 
     found = flagged(file, batch=batch, top=top)
     if as_json or format is Format.json:
@@ -88,14 +89,3 @@ def tell_flagged(found: FlaggedList, title: str) -> None:
         )
     columns = [*found.key, "score", "p_value", *(["verdict"] if decided else []), "reasons"]
     output.table(title, columns, rows, right=("score", "p_value"))
-
-
-def neutral(cell: object) -> object:
-    """A cell that no spreadsheet takes for a formula and no terminal obeys.
-
-    >>> neutral("=1+1"), neutral(-3)
-    ("'=1+1", -3)
-    """
-    if not isinstance(cell, str):
-        return cell
-    return output.visible(f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell)

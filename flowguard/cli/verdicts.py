@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from flowguard.cli import output
-from flowguard.cli.flagged import Format, neutral
+from flowguard.cli.flagged import Format
 from flowguard.cli.verdict import quality_lines
 
 if TYPE_CHECKING:
@@ -130,6 +130,8 @@ def _words(decision: str | None) -> str:
 
 
 def _write(columns: list[str], rows: list[dict[str, Any]]) -> None:
+    from flowguard.tables.sheet import neutral
+
     writer = csv.writer(sys.stdout)
     writer.writerow([neutral(name) for name in columns])
     for row in rows:

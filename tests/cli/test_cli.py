@@ -18,9 +18,9 @@ from typer.testing import CliRunner, Result
 
 import flowguard
 from flowguard.cli import output
-from flowguard.cli.flagged import neutral
 from flowguard.cli.main import app
 from flowguard.stages.score import score as score_stage
+from flowguard.tables.sheet import neutral
 from tests.conftest import meters, write_project
 
 COMMANDS = (
