@@ -60,18 +60,24 @@ class Autoregressive(Bijection):
         self, x: Tensor, context: Tensor | None = None, *, observed: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         # Columns lie in order, each in one run of memory; returned transposed, so that the next layer finds them so.
-        columns = hold(x, observed).T.contiguous()
-        if self.ahead is not None:
-            columns = columns.index_select(0, self.ahead)
-        seen = squash(columns)
-        given = with_context(x[:, :0], context, self.context_features)
-        if self.context_features:
-            seen = torch.cat((given.T, seen))
-        parameters = self.network.planes(seen).transpose(1, 2)
-        z, log_slope = (found.T for found in self.transformer.forward(columns, parameters))
-        if self.back is not None:
-            z, log_slope = (found.T.index_select(0, self.back).T for found in (z, log_slope))
+        columns = self.in_order(hold(x, observed))
+        parameters = self.network.planes(self._seen(columns, context)).transpose(1, 2)
+        z, log_slope = (self.as_given(found) for found in self.transformer.forward(columns, parameters))
         return hold(z, observed), hold(log_slope, observed)
+
+    def in_order(self, x: Tensor) -> Tensor:
+        """Columns `(batch, features)` in the layer's order, `(features, batch)`, each in one run of memory."""
+        columns = x.T.contiguous()
+        return columns if self.ahead is None else columns.index_select(0, self.ahead)
+
+    def as_given(self, columns: Tensor) -> Tensor:
+        """`(features, batch)` in the layer's order to `(batch, features)` in that of the records."""
+        return columns.T if self.back is None else columns.index_select(0, self.back).T
+
+    def _seen(self, columns: Tensor, context: Tensor | None) -> Tensor:
+        """The network's inputs in order of degree, of columns in order."""
+        given = with_context(columns[:0].T, context, self.context_features)
+        return torch.cat((given.T, squash(columns))) if self.context_features else squash(columns)
 
     def forward(
         self, x: Tensor, context: Tensor | None = None, *, observed: Tensor | None = None
@@ -101,3 +107,10 @@ class Autoregressive(Bijection):
         parameters = self._predict(hold(x, observed), context, column)
         value = self.transformer.inverse(z_column, parameters)
         return hold(value, None if observed is None else observed[:, column])
+
+    def invert_columns(
+        self, x: Tensor, z: Tensor, context: Tensor | None = None, *, observed: Tensor | None = None
+    ) -> Tensor:
+        # One pass of the network tells the parameters of all columns.
+        parameters = self.network.planes(self._seen(self.in_order(hold(x, observed)), context)).transpose(1, 2)
+        return hold(self.as_given(self.transformer.inverse(self.in_order(z), parameters)), observed)

@@ -27,8 +27,8 @@ class Bijection(nn.Module):
 
     `order` is the one column order in which the map is triangular (column i of z depends on column i of x, on
     the columns before it in `order`, and on the context), or None. Triangular maps also give
-    `forward_columns` and `invert_column`, and are increasing in every column, so that quantiles of x follow
-    from quantiles of z.
+    `forward_columns`, `invert_column` and `invert_columns`, and are increasing in every column, so that quantiles of x
+    follow from quantiles of z.
     """
 
     features: int
@@ -70,6 +70,16 @@ class Bijection(nn.Module):
         Shape `(batch,)`; 0 in rows where that column is missing. Triangular maps only (TypeError).
         """
         raise TypeError(f"{type(self).__name__} has no single column order, so no column can be inverted alone")
+
+    def invert_columns(
+        self, x: Tensor, z: Tensor, context: Tensor | None = None, *, observed: Tensor | None = None
+    ) -> Tensor:
+        """`invert_column` of every column, each by itself: its z in `z`, earlier columns as in x, `(batch, features)`.
+
+        Not `inverse`, where earlier columns follow from z. Triangular maps only (TypeError).
+        """
+        each = [self.invert_column(x, z[:, i], i, context, observed=observed) for i in range(self.features)]
+        return torch.stack(each, -1)
 
 
 class Chain(Bijection):
@@ -130,12 +140,28 @@ class Chain(Bijection):
     ) -> Tensor:
         if not self.triangular:
             return super().invert_column(x, z_column, column, context, observed=observed)
-        # Column i of a layer looks at the columns before it as that layer receives them, so run forward
-        # first: what stands in the column itself and after it does not matter.
-        received = []
-        for part in self._bijections():
-            received.append(x)
-            x, _ = part(x, context, observed=observed)
-        for part, entering in zip(reversed(self._bijections()), reversed(received), strict=True):
+        for part, entering in self._received(x, context, observed):
             z_column = part.invert_column(entering, z_column, column, context, observed=observed)
         return z_column
+
+    def invert_columns(
+        self, x: Tensor, z: Tensor, context: Tensor | None = None, *, observed: Tensor | None = None
+    ) -> Tensor:
+        if not self.triangular:
+            return super().invert_columns(x, z, context, observed=observed)
+        for part, entering in self._received(x, context, observed):
+            z = part.invert_columns(entering, z, context, observed=observed)
+        return z
+
+    def _received(self, x: Tensor, context: Tensor | None, observed: Tensor | None) -> list[tuple[Bijection, Tensor]]:
+        """Each part with what it receives, noise side first.
+
+        Column i of a part looks at the columns before it as that part receives them: what stands in the column itself
+        and after it does not matter.
+        """
+        found = []
+        for part in self._bijections():
+            found.append((part, x))
+            if len(found) < len(self.parts):
+                x, _ = part(x, context, observed=observed)
+        return found[::-1]

@@ -193,10 +193,24 @@ class DiscretePart(nn.Module):
         self, codes: Tensor, lower: Tensor, log_width: Tensor, context: Tensor, *, column: int, q: float | Tensor
     ) -> Tensor:
         """The q-quantile of an integer on its axis given the columns before it, `(n,)`, where it knows the context."""
+        return self.quantiles(codes, lower, log_width, context, q=q, columns=[column])[:, 0]
+
+    def quantiles(
+        self,
+        codes: Tensor,
+        lower: Tensor,
+        log_width: Tensor,
+        context: Tensor,
+        *,
+        q: float | Tensor,
+        columns: Sequence[int] | None = None,
+    ) -> Tensor:
+        """The q-quantiles of some integers, or of all, each given the columns before it, `(n, how many)`."""
+        places = [self.integers.index(column) for column in (self.integers if columns is None else columns)]
         outputs = self._outputs(codes, self._flat(codes), lower, context)
-        parameters = self._step_parameters(outputs[0])[:, self.integers.index(column)]
-        level = torch.as_tensor(q, dtype=context.dtype, device=context.device)
-        return self.steps.quantile(level.expand(len(codes)), parameters)
+        parameters = self._step_parameters(outputs[0])[:, places]
+        level = torch.as_tensor(q, dtype=context.dtype, device=context.device).expand(len(codes))
+        return self.steps.quantile(level.unsqueeze(-1), parameters)
 
     # -- samples -----------------------------------------------------------------------------------------------------
 

@@ -147,6 +147,14 @@ class Ensemble(nn.Module):
         flow = self._flows()[self.latest(column)]
         return flow.column_quantile(x, column, q, context, observed=observed)
 
+    def column_quantiles(
+        self, x: Tensor, q: float, context: Tensor | None = None, *, observed: Tensor | None = None
+    ) -> Tensor:
+        """`column_quantile` of every column but for rounding, `(batch, features)`."""
+        each = torch.stack([flow.column_quantiles(x, q, context, observed=observed) for flow in self._flows()])
+        columns = torch.arange(self.features, device=x.device)
+        return each[[self.latest(column) for column in range(self.features)], :, columns].T
+
     def latest(self, column: int) -> int:
         """The member in whose order `column` comes last, the first of them where several agree."""
         places = [order.index(column) for order in self.orders]

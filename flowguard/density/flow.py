@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import torch
 from torch import Tensor, nn
@@ -129,6 +130,15 @@ class Flow(nn.Module):
         z = torch.special.ndtri(level).expand(x.shape[0])
         value = self.bijection.invert_column(x, z, column, context, observed=observed)
         return value if observed is None else value.masked_fill(~observed[:, column], math.nan)
+
+    def column_quantiles(
+        self, x: Tensor, q: float, context: Tensor | None = None, *, observed: Tensor | None = None
+    ) -> Tensor:
+        """`column_quantile` of every column but for rounding, `(batch, features)`, at about the cost of one."""
+        self._check(x, observed)
+        z = torch.full_like(x, NormalDist().inv_cdf(q))
+        value = self.bijection.invert_columns(x, z, context, observed=observed)
+        return value if observed is None else value.masked_fill(~observed, math.nan)
 
     def _check(self, x: Tensor, observed: Tensor | None) -> None:
         if x.ndim != 2 or x.shape[1] != self.features:

@@ -270,6 +270,19 @@ class RecordDensity(nn.Module):
         place = int((self.numbers == column).nonzero().item())
         return self.flow.column_quantile(inputs.x, place, q, self._given(inputs), observed=self.observed(inputs.codes))
 
+    def column_quantiles(self, inputs: Inputs, q: float) -> Tensor:
+        """`column_quantile` but for rounding of numbers, then integers, `(n, m + j)`: all for a few passes together.
+
+        NaN of a number that has no value. TypeError where the family has no column order.
+        """
+        found = [inputs.x]
+        if self.flow is not None:
+            found = [self.flow.column_quantiles(inputs.x, q, self._given(inputs), observed=self.observed(inputs.codes))]
+        if self.discrete.integers:
+            known = inputs.codes, inputs.lower, inputs.log_width, self._context(inputs)
+            found.append(self.discrete.quantiles(*known, q=q))
+        return torch.cat(found, -1)
+
     def sample(
         self,
         context: Tensor,

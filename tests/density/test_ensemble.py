@@ -109,6 +109,8 @@ def test_a_quantile_is_that_of_the_order_in_which_the_column_comes_last() -> Non
         flow = density.members[density.latest(column)]
         expected = flow.column_quantile(x, column, 0.9, context)
         assert torch.equal(density.column_quantile(x, column, 0.9, context), expected)
+        together = density.column_quantiles(x, 0.9, context)[:, column]
+        torch.testing.assert_close(together, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_members_must_fit_each_other_and_keep_an_order() -> None:

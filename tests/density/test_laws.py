@@ -291,6 +291,18 @@ def test_column_quantiles_agree_with_the_integrated_density(member: Member) -> N
             assert abs(found - q) < 1e-3
 
 
+@each_triangular
+def test_the_quantiles_of_all_columns_together_are_those_of_each(member: Member) -> None:
+    flow = member.trained(scale=0.1)
+    x, context = member.inputs(40)
+    observed = torch.arange(40 * member.features).view(40, -1) % 5 != 3
+    with torch.no_grad():
+        together = flow.column_quantiles(x, 0.8, context, observed=observed)
+        for column in range(member.features):
+            alone = flow.column_quantile(x, column, 0.8, context, observed=observed)
+            torch.testing.assert_close(together[:, column], alone, equal_nan=True, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("member", of_width(1), ids=lambda m: m.name)
 def test_samples_follow_the_density(member: Member) -> None:
     flow = member.trained(scale=0.3)

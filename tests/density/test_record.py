@@ -229,6 +229,15 @@ def test_integers_have_quantiles_and_categories_have_probabilities() -> None:
     density, inputs = trained(config), some(config, 30)
     low, high = (density.column_quantile(inputs, 1, q) for q in (0.05, 0.95))
     assert (low < high).all()
+    every = density.column_quantiles(inputs, 0.95)
+    whole = density.discrete.integers
+    torch.testing.assert_close(
+        every[:, len(density.numbers) :], torch.stack([density.column_quantile(inputs, i, 0.95) for i in whole], 1)
+    )
+    for place, column in enumerate(density.numbers.tolist()):
+        there = inputs.codes[:, column] == 0
+        assert torch.equal(every[:, place].isnan(), ~there)
+        torch.testing.assert_close(every[there, place], density.column_quantile(inputs, column, 0.95)[there])
     chances = density.code_log_probs(inputs, 4).exp()
     assert chances.shape == (30, 4)
     torch.testing.assert_close(chances.sum(1), torch.ones(30, dtype=torch.float64))
