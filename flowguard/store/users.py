@@ -18,6 +18,7 @@ ROLES: tuple[Role, ...] = get_args(Role)
 """Each may do what the one before it may, and more."""
 
 LONGEST_NAME = 200
+"""Characters of a user's name."""
 
 
 @dataclass(frozen=True)

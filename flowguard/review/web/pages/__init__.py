@@ -1,0 +1,10 @@
+"""The pages of the desk, one router a file."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from flowguard.review.web.pages import queue
+
+ROUTERS: tuple[APIRouter, ...] = (queue.router,)
+"""What `create_app` serves. A page of a router needs `current` as a dependency only to know who asks."""

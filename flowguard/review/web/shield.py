@@ -1,0 +1,109 @@
+"""What stands before the pages: headers that bind the browser, and tokens against forged requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asgi_csrf import asgi_csrf
+from fastapi import Request
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from flowguard.review.web.faults import fault
+from flowguard.review.web.who import PEER, SAFE
+
+# Scripts, styles and requests of this desk alone; `style` attributes, which bars and drawings have, but no <style>.
+_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "style-src-attr 'unsafe-inline'",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cache-Control": "no-store",
+}
+_STRICT = "max-age=31536000"
+
+
+class _Every:
+    """All paths."""
+
+    def __contains__(self, path: object) -> bool:
+        return True
+
+
+class Bound:
+    """Sets the headers that every answer has, unless the answer sets its own; the first around all others."""
+
+    def __init__(self, app: ASGIApp, *, https: bool) -> None:
+        self.app = app
+        self.headers = {**_HEADERS, **({"Strict-Transport-Security": _STRICT} if https else {})}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def bound(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self.headers.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        if scope["type"] == "http":
+            # Whoever rewrites the client's address further in, this is where the connection came from.
+            scope[PEER] = scope["client"][0] if scope.get("client") else None
+        await self.app(scope, receive, bound)
+
+
+class SameOrigin:
+    """Refuses changes that a browser says another site asks for.
+
+    The token protects against other sites; this also against other ports of this machine, which share its cookies.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] not in SAFE:
+            site = Headers(scope=scope).get("sec-fetch-site", "none")
+            if site not in ("same-origin", "none"):
+                await _forged(scope, send, None)
+                return
+        await self.app(scope, receive, send)
+
+
+def tokens(app: ASGIApp, *, secret: str, name: str, https: bool) -> ASGIApp:
+    """The middleware that wants the token of `csrf()` with every request that changes something."""
+    guarded: ASGIApp = asgi_csrf(
+        app,
+        cookie_name=name,
+        signing_secret=secret,
+        always_protect=_Every(),
+        cookie_secure=https,
+        send_csrf_failed=_forged,
+    )
+    return guarded
+
+
+async def _forged(scope: Scope, send: Send, reason: Any) -> None:
+    words = (
+        "The request was not sent by a page of this desk, or by one that is too old. Load the page again and repeat it."
+    )
+    await fault(Request(scope), 403, words)(scope, _nothing, send)
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}
