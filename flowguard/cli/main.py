@@ -23,9 +23,11 @@ from flowguard.cli import (
     promote,
     recalibrate,
     report,
+    review,
     schema,
     score,
     train,
+    users,
     verdict,
     verdicts,
     why,
@@ -81,7 +83,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 for module in (
     *(init, check, train, score, flagged, cases, why, verdict, verdicts, report),
-    *(drift, models, promote, recalibrate, demo, schema),
+    *(drift, models, promote, recalibrate, demo, review, users, schema),
 ):
     app.command(module.__name__.rsplit(".", 1)[-1], help=module.__doc__, epilog=f"Example: `{module.EXAMPLE}`")(
         _guarded(module.command)

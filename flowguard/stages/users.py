@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from flowguard.errors import InputError
@@ -20,7 +21,7 @@ class UserLine:
     role: Role
     password: bool
     changed_by: str
-    changed_at: str
+    changed_at: datetime
 
 
 def users(runs: str | Path) -> list[UserLine]:
@@ -80,13 +81,7 @@ def recognised(store: Store, name: str, password: str) -> Account | None:
 
 
 def _line(account: Account) -> UserLine:
-    return UserLine(
-        account.name,
-        account.role,
-        bool(account.password),
-        account.changed_by,
-        account.changed_at.isoformat("T", "seconds"),
-    )
+    return UserLine(account.name, account.role, bool(account.password), account.changed_by, account.changed_at)
 
 
 def _me() -> str:

@@ -25,7 +25,7 @@ from tests.conftest import meters, write_project
 
 COMMANDS = (
     *("init", "check", "train", "score", "flagged", "cases", "why", "verdict", "verdicts", "report", "drift", "models"),
-    *("promote", "recalibrate", "demo", "schema"),
+    *("promote", "recalibrate", "demo", "review", "users", "schema"),
 )
 
 
