@@ -25,6 +25,7 @@ def command(
     as_json: bool = output.JSON,
 ) -> None:
     from flowguard.stages.cases import cases
+    from flowguard.stages.suppressed import suppressed_words
 
     with output.reporting(as_json):
         found = cases(file, batch=batch, since=since.date() if since else None)
@@ -36,6 +37,8 @@ def command(
             tell_cases(found, top)
         else:
             _tell_records(found, case, top)
+        if told := suppressed_words(found.suppressed):
+            output.say(f"{told} `flowguard flagged {file} --suppressed` lists them.")
         if not found.cases:
             output.next_commands(f"flowguard score {file}")
         elif case is None:
@@ -57,8 +60,9 @@ def tell_cases(found: Cases, top: int) -> None:
         output.say(
             f"{len(rest):,} more with {sum(len(case.records) for case in rest):,} records: --top {top + len(rest)}"
         )
-    if found.total > found.grouped:
-        output.say(f"{found.total - found.grouped:,} records that are less strange are in no case.")
+    kept = sum(found.suppressed.values())
+    if found.total - kept > found.grouped:
+        output.say(f"{found.total - kept - found.grouped:,} records that are less strange are in no case.")
 
 
 def _tell_records(found: Cases, case_id: str, top: int) -> None:

@@ -24,6 +24,7 @@ from flowguard.cli import (
     recalibrate,
     report,
     review,
+    rules,
     schema,
     score,
     train,
@@ -82,7 +83,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 
 for module in (
-    *(init, check, train, score, flagged, cases, why, verdict, verdicts, report),
+    *(init, check, train, score, flagged, cases, why, verdict, verdicts, rules, report),
     *(drift, models, promote, recalibrate, demo, review, users, schema),
 ):
     app.command(module.__name__.rsplit(".", 1)[-1], help=module.__doc__, epilog=f"Example: `{module.EXAMPLE}`")(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from flowguard.detector import Detector
 from flowguard.errors import InputError
 from flowguard.explain.cases import Case, Member, find_cases
-from flowguard.stages.flagged import Flagged, of_batch, strangeness
+from flowguard.stages.flagged import Flagged, of_batch, strangeness, with_rules
 from flowguard.stages.manifest import Manifest, latest
 from flowguard.stages.score import detector_of
 from flowguard.stages.surroundings import Surroundings, surroundings
@@ -25,13 +26,17 @@ GROUPED = 100_000
 
 @dataclass(frozen=True)
 class Cases:
-    """The cases of `total` flagged records, of which the strangest were grouped; `key` names the columns shown."""
+    """The cases of `total` flagged records, of which the strangest were grouped; `key` names the columns shown.
+
+    `suppressed` says of each rule how many of `total` it keeps from being shown: these are in no case.
+    """
 
     key: tuple[str, ...]
     total: int
     cases: tuple[Case, ...]
     records: Mapping[Member, Flagged]
     surroundings: Surroundings
+    suppressed: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def grouped(self) -> int:
@@ -95,7 +100,7 @@ def cases(pipeline: str | Path, *, batch: str | None = None, since: date | None 
             scored = {batch: scored[batch]}
         elif since is not None:
             scored = {name: manifest for name, manifest in scored.items() if name in _since(workspace, source, since)}
-        return cases_of(workspace, source, scored)
+        return cases_of(workspace, source, scored, by_rules=True)
 
 
 def cases_of(
@@ -105,14 +110,23 @@ def cases_of(
     detectors: Mapping[int, Detector] | None = None,
     *,
     also: Mapping[str, Collection[str]] | None = None,
+    by_rules: bool = False,
 ) -> Cases:
     """The cases of these batches; `detectors` are the versions that scored them, loaded where they are not given.
 
-    `also` are, by batch, ids of further records that are to be read with the flagged ones.
+    `also` are, by batch, ids of further records that are to be read with the flagged ones. With `by_rules` those that a
+    rule keeps from being shown are counted and left out.
     """
     spec = workspace.pipeline
     key = tuple(name for name in spec.source.key if name not in spec.source.redact)
-    every = (record for manifest in scored.values() for record in of_batch(workspace, manifest, key))
+    rules = workspace.store.rules.all(spec.name) if by_rules else ()
+    counts: Counter[int] = Counter()
+    every = (
+        record
+        for manifest in scored.values()
+        for record in with_rules(workspace, manifest, of_batch(workspace, manifest, key), rules, counts)
+        if record.rule is None
+    )
     records = heapq.nsmallest(GROUPED, every, key=strangeness)
     if detectors is None:
         versions = {scored[record.batch].version for record in records}
@@ -125,6 +139,7 @@ def cases_of(
         cases=tuple(find_cases(records, found.settings, order=columns, redact=spec.source.redact)),
         records={Member(record.batch, record.record_id): record for record in records},
         surroundings=found,
+        suppressed=dict(sorted(counts.items())),
     )
 
 

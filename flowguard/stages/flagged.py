@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,17 @@ import pyarrow.parquet as pq
 from flowguard.errors import FlowguardError, InputError
 from flowguard.explain import Reason
 from flowguard.stages.manifest import Manifest, latest
+from flowguard.stages.suppressed import suppressed as kept_away
 from flowguard.stages.workspace import Workspace
-from flowguard.store import Decision
+from flowguard.store import Decision, Rule
 
 
 @dataclass(frozen=True)
 class Flagged:
     """A flagged record: its key under the columns' own names, numbers, and reasons, strongest first.
 
-    `verdict` is what was last decided on it, None where nothing was, and where nobody looked that up.
+    `verdict` is what was last decided on it, `rule` the one that keeps it from being shown; None where there is none,
+    and where nobody looked that up.
     """
 
     record_id: str
@@ -35,6 +37,7 @@ class Flagged:
     extrapolated: bool
     reasons: tuple[Reason, ...]
     verdict: Decision | None = None
+    rule: int | None = None
 
     def row(self) -> dict[str, Any]:
         """The record as one flat row."""
@@ -48,21 +51,30 @@ class Flagged:
             **({"extrapolated": True} if self.extrapolated else {}),
             "version": self.version,
             **({} if self.verdict is None else {"verdict": self.verdict}),
+            **({} if self.rule is None else {"rule": self.rule}),
             "reasons": [reason.words for reason in self.reasons],
         }
 
 
 @dataclass(frozen=True)
 class FlaggedList:
-    """The strangest `records` of `total` flagged ones; `key` names the key columns that are shown."""
+    """The strangest `records` of `total` flagged ones; `key` names the key columns that are shown.
+
+    `suppressed` says of each rule how many of `total` it keeps from being shown.
+    """
 
     key: tuple[str, ...]
     total: int
     records: tuple[Flagged, ...]
+    suppressed: Mapping[int, int] = field(default_factory=dict)
 
 
-def flagged(pipeline: str | Path, *, batch: str | None = None, top: int | None = 20) -> FlaggedList:
+def flagged(
+    pipeline: str | Path, *, batch: str | None = None, top: int | None = 20, suppressed: bool = False
+) -> FlaggedList:
     """The strangest flagged records of one batch or of all, by p-value, then score, with what was decided on them.
+
+    Those that a rule keeps from being shown are counted and left out; with `suppressed` they alone are there.
 
     Of a batch that several versions have scored, the latest one's word counts. Raises `InputError` when `batch` has
     not been scored.
@@ -79,10 +91,30 @@ def flagged(pipeline: str | Path, *, batch: str | None = None, top: int | None =
         scored = {batch: scored[batch]}
     spec = workspace.pipeline
     key = tuple(name for name in spec.source.key if name not in spec.source.redact)
-    every = (record for manifest in scored.values() for record in of_batch(workspace, manifest, key))
+    rules = workspace.store.rules.all(spec.name)
+    counts: Counter[int] = Counter()
+    every = (
+        record
+        for manifest in scored.values()
+        for record in with_rules(workspace, manifest, of_batch(workspace, manifest, key), rules, counts)
+        if (record.rule is not None) == suppressed
+    )
     total = sum(manifest.flagged for manifest in scored.values())
     records = sorted(every, key=strangeness) if top is None else heapq.nsmallest(top, every, key=strangeness)
-    return FlaggedList(key, total, tuple(with_verdicts(workspace, records)))
+    return FlaggedList(key, total, tuple(with_verdicts(workspace, records)), dict(sorted(counts.items())))
+
+
+def with_rules(
+    workspace: Workspace, manifest: Manifest, records: Iterator[Flagged], rules: Sequence[Rule], counts: Counter[int]
+) -> Iterator[Flagged]:
+    """The flagged records of a batch, each with the rule that keeps it from being shown, which is added to `counts`."""
+    if not rules:
+        yield from records
+        return
+    mine = list(records)
+    kept = kept_away(workspace, manifest, mine, rules)
+    counts.update(kept.values())
+    yield from (replace(one, rule=kept.get(one.record_id)) for one in mine)
 
 
 def with_verdicts(workspace: Workspace, records: Sequence[Flagged]) -> list[Flagged]:

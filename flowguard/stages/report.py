@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -34,7 +34,7 @@ from flowguard.reports import (
 from flowguard.reports.render import MOST_RECORDS
 from flowguard.stages.cases import Cases, cases_of
 from flowguard.stages.drift import drift_report
-from flowguard.stages.flagged import Flagged, of_batch, strangeness
+from flowguard.stages.flagged import Flagged, of_batch, strangeness, with_rules
 from flowguard.stages.manifest import Manifest, latest
 from flowguard.stages.notices import batch_notices, calibrated_on, run_notices
 from flowguard.stages.observe import newest
@@ -42,6 +42,7 @@ from flowguard.stages.pages import DRIFT, RUN, batch_page, pages_of
 from flowguard.stages.progress import work
 from flowguard.stages.rates import asked_share, holdout_line, rate_line
 from flowguard.stages.score import detector_of
+from flowguard.stages.suppressed import suppressed_words
 from flowguard.stages.workspace import Workspace
 from flowguard.tables import atomic_path, atomic_text
 
@@ -89,11 +90,14 @@ def report(pipeline: str | Path, *, batch: str | None = None) -> Reported:
     pages: list[Path] = []
     strangest: list[Flagged] = []
     with workspace.source() as source:
-        cases = cases_of(workspace, source, scored, detectors)
+        cases = cases_of(workspace, source, scored, detectors, by_rules=True)
+    rules = workspace.store.rules.all(workspace.pipeline.name)
     with work("writing pages", total=len(names)) as bar:
         for place, name in enumerate(names):
             manifest = scored[name]
-            records = sorted(of_batch(workspace, manifest, key), key=strangeness)
+            kept: Counter[int] = Counter()
+            every = with_rules(workspace, manifest, of_batch(workspace, manifest, key), rules, kept)
+            records = sorted((record for record in every if record.rule is None), key=strangeness)
             strangest = sorted([*strangest, *records], key=strangeness)[:STRANGEST]
             if batch is None or batch == name:
                 page = folder / batch_page(name)
@@ -101,10 +105,9 @@ def report(pipeline: str | Path, *, batch: str | None = None) -> Reported:
                     names[place - 1] if place else None,
                     names[place + 1] if place + 1 < len(names) else None,
                 )
-                text = render_batch(
-                    _batch_report(workspace, manifest, detectors[manifest.version], records, cases, neighbours)
-                )
-                atomic_text(page, text)
+                made = _batch_report(workspace, manifest, detectors[manifest.version], records, cases, neighbours)
+                told = suppressed_words(kept)
+                atomic_text(page, render_batch(replace(made, notices=[*made.notices, told] if told else made.notices)))
                 pages.append(page)
             bar.advance(1, name)
     run = _run_report(workspace, [scored[name] for name in names], detectors, strangest, cases)
@@ -212,7 +215,10 @@ def _run_report(
         groups=groups,
         strangest=[_shown(record, {}) for record in strangest],
         cases=[_case(cases, case, case.records) for case in cases.cases],
-        notices=run_notices(workspace.pipeline.split, detectors, [overall, *groups]),
+        notices=[
+            *run_notices(workspace.pipeline.split, detectors, [overall, *groups]),
+            *filter(None, [suppressed_words(cases.suppressed)]),
+        ],
         redact=newest.redact,
         digest=newest.digest,
     )

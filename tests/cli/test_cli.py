@@ -24,8 +24,8 @@ from flowguard.tables.sheet import neutral
 from tests.conftest import meters, write_project
 
 COMMANDS = (
-    *("init", "check", "train", "score", "flagged", "cases", "why", "verdict", "verdicts", "report", "drift", "models"),
-    *("promote", "recalibrate", "demo", "review", "users", "schema"),
+    *("init", "check", "train", "score", "flagged", "cases", "why", "verdict", "verdicts", "rules", "report", "drift"),
+    *("models", "promote", "recalibrate", "demo", "review", "users", "schema"),
 )
 
 
