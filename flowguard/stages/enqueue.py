@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from flowguard.stages.manifest import Manifest, latest
 from flowguard.stages.notices import batch_notices, calibrated_on
 from flowguard.stages.progress import work
 from flowguard.stages.score import detector_of
+from flowguard.stages.suppressed import suppressed
 from flowguard.stages.workspace import Workspace
 from flowguard.store import QueuedBatch, QueuedCase, QueuedRecord
 
@@ -82,8 +83,18 @@ def _put(workspace: Workspace, manifest: Manifest) -> int:
         found = cases_of(workspace, opened, {manifest.batch: manifest}, {manifest.version: detector}, also=also)
     in_case = {member.record_id: case.id for case in found.cases for member in case.records}
     context = _levels(detector, hidden)
+    kept = suppressed(
+        workspace,
+        manifest,
+        found.records.values(),
+        workspace.store.rules.all(workspace.pipeline.name),
+        read=lambda record_id: found.surroundings.whole(manifest.batch, record_id),
+    )
     records = [
-        *(_flagged(one, found, in_case.get(one.record_id), context, hidden) for one in found.records.values()),
+        *(
+            replace(_flagged(one, found, in_case.get(one.record_id), context, hidden), rule=kept.get(one.record_id))
+            for one in found.records.values()
+        ),
         *(_drawn(one, found, context, hidden) for one in drawn),
     ]
     cases = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -31,13 +31,18 @@ class Told(Protocol):
 
 
 def suppressed(
-    workspace: Workspace, manifest: Manifest, records: Iterable[Told], rules: Sequence[Rule]
+    workspace: Workspace,
+    manifest: Manifest,
+    records: Iterable[Told],
+    rules: Sequence[Rule],
+    *,
+    read: Callable[[str], Mapping[str, Any]] | None = None,
 ) -> dict[str, int]:
     """By record_id, the rule that keeps each of these flagged records of a batch from being shown.
 
     Rules count that were active when the batch was scored: what is shown of a past batch changes only if it is scored
-    again. Their conditions are looked up in the source, where the key does not tell; of a record that the source no
-    longer has they do not hold.
+    again. Their conditions are looked up in the source, where the key does not tell, or asked of `read` by record_id
+    where the records were read already; of a record that the source no longer has they do not hold.
     """
     at, most = datetime.fromisoformat(manifest.started), workspace.pipeline.output.reasons
     rules = [rule for rule in rules if rule.active(at)]
@@ -48,8 +53,9 @@ def suppressed(
     asked = {condition.column for scope in scopes for condition in scope.where}
     values: dict[str, Mapping[str, Any]] = {one.record_id: one.key for one in near}
     if near and not asked <= set(near[0].key):
-        found = _values(workspace, manifest, set(values), sorted(asked))
-        values = {record_id: {**key, **found.get(record_id, {})} for record_id, key in values.items()}
+        found = _values(workspace, manifest, set(values), sorted(asked)) if read is None else {}
+        look = read or (lambda record_id: found.get(record_id, {}))
+        values = {record_id: {**key, **look(record_id)} for record_id, key in values.items()}
     kept = ((one.record_id, first_covering(rules, one.reasons, values[one.record_id], at, most=most)) for one in near)
     return {record_id: rule for record_id, rule in kept if rule is not None}
 

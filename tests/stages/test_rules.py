@@ -14,6 +14,7 @@ from flowguard.errors import InputError
 from flowguard.review import Scope
 from flowguard.stages import rules
 from flowguard.stages.cases import cases
+from flowguard.stages.enqueue import enqueue
 from flowguard.stages.flagged import flagged
 from flowguard.stages.manifest import latest
 from flowguard.stages.models import reviewed
@@ -21,6 +22,7 @@ from flowguard.stages.report import report
 from flowguard.stages.score import score
 from flowguard.stages.verdicts import decide
 from flowguard.stages.workspace import Workspace
+from flowguard.store import Wanted
 from tests.stages.test_why import LIKE, ODD, odd_batch
 
 HIGH = {"power": {"is": "above"}, "flow": {}}
@@ -148,6 +150,17 @@ def test_cases_and_pages_leave_out_what_a_rule_keeps_away_and_say_so(path: Path)
     sentence = "2 flagged records are not shown, by rules that say they are ordinary: 2 by rule 1."
     assert [name for name, text in pages.items() if sentence in text] == ["batch-odd"]
     assert sentence in report(path).run.read_text(encoding="utf-8")
+
+
+def test_the_queue_of_the_desk_knows_which_rule_keeps_a_record_away(path: Path) -> None:
+    rules.make(path, scope(id=[ODD], site=[site_of(ODD)]), why="a test rig", who="ada")
+    score(path, batch="odd", force=True)
+    enqueue(path, batch="odd")
+    queue = Workspace.open(path).store.queue
+    (kept,) = queue.records("meters", Wanted(batch="odd", kind="suppressed"), most=10)
+    assert (kept.document["key"], kept.rule) == ({"id": ODD}, 1)
+    left = {one.document["key"]["id"] for one in queue.records("meters", Wanted(batch="odd"), most=100)}
+    assert left == shown(path)
 
 
 @pytest.mark.parametrize(
