@@ -108,3 +108,9 @@ class Drift:
             ]
         kept = [record for record in records if record.alarms or not alarmed]
         return sorted(kept, key=lambda record: (record.batch, record.version))
+
+    def alarmed(self, pipeline: str) -> list[tuple[str, int]]:
+        """The batches and versions with alarms, without what was measured: a cheap question."""
+        query = select(ALARMS.c.batch, ALARMS.c.version).where(ALARMS.c.pipeline == pipeline).distinct()
+        with self.database.reading() as connection:
+            return sorted((row.batch, row.version) for row in connection.execute(query))

@@ -167,6 +167,12 @@ class Queue:
         with self.database.reading() as connection:
             return int(connection.execute(query).scalar_one())
 
+    def last_entry(self, pipeline: str, wanted: Wanted) -> int | None:
+        """The newest verdict on any of the wanted records, None where there is none."""
+        query = select(func.max(_RECORD.entry)).where(*_chosen(pipeline, wanted))
+        with self.database.reading() as connection:
+            return connection.execute(query).scalar_one()
+
     def deliveries(self, pipeline: str, record_id: str) -> list[QueuedRecord]:
         """A record in every batch that has it in the queue, the batch that was scored last first."""
         query = _whole([_RECORD.pipeline == pipeline, _RECORD.record_id == record_id])

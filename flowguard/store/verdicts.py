@@ -129,6 +129,12 @@ class Verdicts:
         with self.database.reading() as connection:
             return latest_entries(connection, pipeline, record_ids)
 
+    def newest(self, pipeline: str) -> int:
+        """The id of the last entry of a pipeline, 0 where there is none."""
+        query = select(func.coalesce(func.max(VERDICTS.c.id), 0)).where(VERDICTS.c.pipeline == pipeline)
+        with self.database.reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
     def history(self, pipeline: str, record_id: str) -> list[Verdict]:
         """All entries of one record as they were made."""
         with self.database.reading() as connection:

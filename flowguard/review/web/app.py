@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
@@ -14,11 +15,12 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from flowguard.review.web import login
 from flowguard.review.web.assets import Assets
 from flowguard.review.web.desk import Desk
+from flowguard.review.web.estimates import Estimates
 from flowguard.review.web.faults import answer_faults
 from flowguard.review.web.page import rooms
 from flowguard.review.web.pages import ROUTERS
 from flowguard.review.web.secret import derived, secret_of
-from flowguard.review.web.shield import Bound, SameOrigin, tokens
+from flowguard.review.web.shield import Bound, SameOrigin, Tokens
 from flowguard.review.web.throttle import Throttle
 from flowguard.review.web.who import MAX_AGE, Ended, guarded
 
@@ -35,7 +37,15 @@ def create_app(desk: Desk, routers: Sequence[APIRouter] = ROUTERS) -> FastAPI:
     # Browsers let no other site or port set a cookie of this prefix.
     cookies = f"{'__Host-' if desk.https else ''}flowguard-{desk.mark}"
 
-    app = FastAPI(title="flowguard", docs_url=None, redoc_url=None, openapi_url=None)
+    estimates = Estimates()
+
+    @asynccontextmanager
+    async def open_and_close(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        estimates.finish()
+
+    app = FastAPI(title="flowguard", docs_url=None, redoc_url=None, openapi_url=None, lifespan=open_and_close)
+    app.state.estimates = estimates
     app.state.desk = desk
     app.state.marks = derived(secret, "marks")
     app.state.throttle = Throttle()
@@ -48,7 +58,7 @@ def create_app(desk: Desk, routers: Sequence[APIRouter] = ROUTERS) -> FastAPI:
     answer_faults(app)
 
     # The last one stands first.
-    app.add_middleware(tokens, secret=derived(secret, "tokens"), name=f"{cookies}-token", https=desk.https)
+    app.add_middleware(Tokens, secret=derived(secret, "tokens"), name=f"{cookies}-token", https=desk.https)
     app.add_middleware(SameOrigin)
     app.add_middleware(
         SessionMiddleware,

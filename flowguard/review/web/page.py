@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request
 from jinja2 import Environment
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
+from flowguard.explain.words import visible
 from flowguard.reports import STYLESHEET, environment
+from flowguard.reports.card import kept
+from flowguard.review.web.flash import flashed
 from flowguard.review.web.who import desk_of
 
 FOLDER = Path(__file__).parent
@@ -33,7 +38,8 @@ def page(
 
     That is `user` (None where nobody is known), `desk`, `nav`, `here` (the path), `htmx` (whether htmx asks, for a
     part of a page) and `csrf`, a function without arguments that gives the token: plain forms need it in a hidden
-    field `csrftoken`, which is the macro `token(csrf)` of `form.html`; posts of htmx take it from `<body>`.
+    field `csrftoken`, which is the macro `token(csrf)` of `form.html`; posts of htmx take it from `<body>`. `flash` is
+    what the page before left to be said.
     """
     known = {
         "user": getattr(request.state, "user", None),
@@ -42,6 +48,7 @@ def page(
         "here": request.url.path,
         "htmx": by_htmx(request),
         "csrf": request.scope.get(TOKEN, str),
+        "flash": None if by_htmx(request) else flashed(request),
     }
     text = templates().get_template(template).render(**known, **values)
     return HTMLResponse(text, status_code=status, headers=dict(headers or {}))
@@ -65,7 +72,24 @@ def templates() -> Environment:
     """The templates of the desk, then those of the reports, whose macros they use: `{% import "parts.html" %}`."""
     made = environment(FOLDER / "templates")
     made.globals["static"] = static_url
+    made.filters.update(urlencode=_segment, visible=visible, pinned=kept, odds=odds)
     return made
+
+
+def odds(p_value: float) -> str:
+    """A p-value as people weigh it.
+
+    >>> odds(0.00016), odds(0.22), odds(1.0)
+    ('1 in 6,250', '22 in 100', '100 in 100')
+    """
+    if p_value >= 0.095:
+        return f"{round(100 * p_value)} in 100"
+    return f"1 in {round(1 / p_value, -max(0, int(math.log10(1 / p_value)) - 2)):,.0f}" if p_value > 0 else "none"
+
+
+def _segment(text: object) -> str:
+    """Text as a part of a path or a query; a slash in the name of a batch stays one."""
+    return quote(str(text))
 
 
 @cache

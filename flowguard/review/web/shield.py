@@ -7,6 +7,8 @@ from typing import Any
 from asgi_csrf import asgi_csrf
 from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flowguard.review.web.faults import fault
@@ -37,6 +39,7 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 _STRICT = "max-age=31536000"
+_PASSED = "flowguard.passed"
 
 
 class _Every:
@@ -85,17 +88,47 @@ class SameOrigin:
         await self.app(scope, receive, send)
 
 
-def tokens(app: ASGIApp, *, secret: str, name: str, https: bool) -> ASGIApp:
-    """The middleware that wants the token of `csrf()` with every request that changes something."""
-    guarded: ASGIApp = asgi_csrf(
-        app,
-        cookie_name=name,
-        signing_secret=secret,
-        always_protect=_Every(),
-        cookie_secure=https,
-        send_csrf_failed=_forged,
-    )
-    return guarded
+class Tokens:
+    """Wants the token of `csrf()` with every request that changes something, by the library asgi-csrf.
+
+    That reads cookies strictly, and browsers send along those of whatever else runs on this machine: it is shown its
+    own alone. What it cannot read at all is refused like what has no token.
+    """
+
+    def __init__(self, app: ASGIApp, *, secret: str, name: str, https: bool) -> None:
+        async def entered(scope: Scope, receive: Receive, send: Send) -> None:
+            scope[_PASSED].append(True)
+            await app(scope, receive, send)
+
+        self.name = name
+        self.checked: ASGIApp = asgi_csrf(
+            entered,
+            cookie_name=name,
+            signing_secret=secret,
+            always_protect=_Every(),
+            cookie_secure=https,
+            send_csrf_failed=_forged,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        passed: list[bool] = []
+        known = HTTPConnection(scope).cookies.get(self.name, "")
+        headers = [(key, value) for key, value in scope["headers"] if key != b"cookie"]
+        cookies = [(b"cookie", f"{self.name}={known}".encode("latin-1"))] if _plain(known) else []
+        try:
+            await self.checked({**scope, "headers": headers + cookies, _PASSED: passed}, receive, send)
+        except HTTPException:
+            raise  # a body beyond the limit
+        except Exception:
+            if passed:
+                raise
+            await _forged(scope, send, None)
+
+
+def _plain(cookie: str) -> bool:
+    return bool(cookie) and cookie.isascii() and cookie.replace("-", "").replace("_", "").replace(".", "").isalnum()
 
 
 async def _forged(scope: Scope, send: Send, reason: Any) -> None:

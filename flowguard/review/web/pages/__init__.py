@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from flowguard.review.web.pages import queue
+from flowguard.review.web.pages import decide, export, queue, record, records
 
-ROUTERS: tuple[APIRouter, ...] = (queue.router,)
+ROUTERS: tuple[APIRouter, ...] = (queue.router, records.router, record.router, decide.router, export.router)
 """What `create_app` serves. A page of a router needs `current` as a dependency only to know who asks."""

@@ -1,0 +1,205 @@
+"""Decide: on a record, on the open records of a case, and take back."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, urlencode
+
+from fastapi import APIRouter, Depends, Form, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, Response
+
+from flowguard import review
+from flowguard.errors import InputError, OvertakenError
+from flowguard.review import Judged
+from flowguard.review.web.estimates import estimates_of
+from flowguard.review.web.flash import flash, safe_path
+from flowguard.review.web.page import by_htmx, page
+from flowguard.review.web.shelf import workspace_of
+from flowguard.review.web.who import User, current
+from flowguard.stages.workspace import Workspace
+from flowguard.store import DECISIONS, Decision, QueuedRecord, Verdict, Wanted
+
+router = APIRouter()
+
+#: What a decision is called on a page.
+WORDS: dict[str | None, str] = {
+    "confirmed": "confirmed",
+    "false_alarm": "false alarm",
+    "unsure": "unsure",
+    None: "undecided",
+}
+
+
+@router.post("/p/{pipeline}/records/{record_id}/decide")
+def decide(
+    request: Request,
+    pipeline: str,
+    record_id: str,
+    batch: str = Form(),
+    decision: str = Form(),
+    note: str = Form(default=""),
+    seen: str = Form(default=""),
+    next: str = Form(default=""),
+    view: str = Form(default="list"),
+    workspace: Workspace = Depends(workspace_of),
+    user: User = Depends(current),
+) -> Response:
+    """Decide on a record, having seen the entry `seen`; whoever was faster is shown instead."""
+    one = _record(workspace, record_id, batch)
+    verdicts = workspace.store.verdicts
+    try:
+        entry = review.decide(
+            verdicts, pipeline, _judged(one), _decision(decision), who=user.name, note=note.strip(), seen=_seen(seen)
+        )
+    except OvertakenError as error:
+        return _answer(request, workspace, one, next, view, str(error), fault=True)
+    return _decided(request, workspace, one, next, view, f"{_named(one)}: {WORDS[entry.decision]}.")
+
+
+@router.post("/p/{pipeline}/records/{record_id}/undo")
+def undo(
+    request: Request,
+    pipeline: str,
+    record_id: str,
+    batch: str = Form(),
+    seen: str = Form(default=""),
+    next: str = Form(default=""),
+    view: str = Form(default="list"),
+    workspace: Workspace = Depends(workspace_of),
+    user: User = Depends(current),
+) -> Response:
+    """Take back what was decided on a record: what stood before stands again."""
+    one = _record(workspace, record_id, batch)
+    try:
+        entry = review.undo(workspace.store.verdicts, pipeline, record_id, who=user.name, seen=_seen(seen))
+    except (OvertakenError, InputError) as error:
+        return _answer(request, workspace, one, next, view, str(error), fault=True)
+    return _decided(request, workspace, one, next, view, f"{_named(one)}: taken back, {WORDS[entry.decision]} now.")
+
+
+@router.post("/p/{pipeline}/cases/{case_id}/decide")
+def decide_case(
+    request: Request,
+    pipeline: str,
+    case_id: str,
+    batch: str = Form(),
+    decision: str = Form(),
+    note: str = Form(default=""),
+    seen: str = Form(default=""),
+    workspace: Workspace = Depends(workspace_of),
+    user: User = Depends(current),
+) -> Response:
+    """Decide on all records of a case that nobody decided on, or on none where somebody did in the meantime."""
+    queue = workspace.store.queue
+    records = list(queue.stream(pipeline, Wanted(batch=batch, case_id=case_id, state="open")))
+    if not records:
+        raise HTTPException(409, "Every record of this case has been decided on. Undo, or decide on single records.")
+    last = _seen(seen) or 0
+    known = {one.record_id: one.entry for one in records if one.entry is not None and one.entry <= last}
+    entries = review.decide_case(
+        workspace.store.verdicts,
+        pipeline,
+        [_judged(one) for one in records],
+        _decision(decision),
+        case_id=case_id,
+        who=user.name,
+        note=note.strip(),
+        seen=known,
+    )
+    said = f"{len(entries):,} {'record' if len(entries) == 1 else 'records'}: {WORDS[entries[0].decision]}."
+    return _case_done(request, workspace, entries, case_id, batch, said)
+
+
+@router.post("/p/{pipeline}/cases/{case_id}/undo")
+def undo_case(
+    request: Request,
+    pipeline: str,
+    case_id: str,
+    batch: str = Form(),
+    seen: str = Form(default=""),
+    workspace: Workspace = Depends(workspace_of),
+    user: User = Depends(current),
+) -> Response:
+    """Take back what was decided with the case in this batch; what was decided on single records stays."""
+    last = _seen(seen) or 0
+    found = workspace.store.queue.stream(pipeline, Wanted(batch=batch, case_id=case_id))
+    known = {one.record_id: one.entry for one in found if one.entry is not None and one.entry <= last}
+    entries = review.undo_case(workspace.store.verdicts, pipeline, case_id, who=user.name, seen=known)
+    said = f"Taken back on {len(entries):,} {'record' if len(entries) == 1 else 'records'}."
+    return _case_done(request, workspace, entries, case_id, batch, said)
+
+
+def _case_done(
+    request: Request, workspace: Workspace, entries: list[Verdict], case_id: str, batch: str, said: str
+) -> Response:
+    name = workspace.pipeline.name
+    estimates_of(request).changed(workspace, {entry.version for entry in entries})
+    flash(request, said)
+    back = f"/p/{quote(name, safe='')}/cases/{quote(case_id, safe='')}?{urlencode({'batch': batch})}"
+    return RedirectResponse(back, status_code=303)
+
+
+def _decided(request: Request, workspace: Workspace, one: QueuedRecord, next: str, view: str, said: str) -> Response:
+    estimates_of(request).changed(workspace, {one.version})
+    return _answer(request, workspace, one, next, view, said)
+
+
+def _answer(
+    request: Request,
+    workspace: Workspace,
+    one: QueuedRecord,
+    next: str,
+    view: str,
+    said: str,
+    *,
+    fault: bool = False,
+) -> Response:
+    """What the record's controls are now, for htmx; the page it came from for a browser without scripts."""
+    if not by_htmx(request):
+        flash(request, said, fault=fault)
+        return RedirectResponse(safe_path(next), status_code=303)
+    now = _record(workspace, one.record_id, one.batch)
+    entries = workspace.store.verdicts.history(workspace.pipeline.name, one.record_id)
+    return page(
+        request,
+        "decided.html",
+        record=now,
+        pipeline=workspace.pipeline.name,
+        entries=entries,
+        words=said,
+        fault=fault,
+        back=safe_path(next),
+        view="record" if view == "record" else "list",
+    )
+
+
+def _record(workspace: Workspace, record_id: str, batch: str) -> QueuedRecord:
+    found = workspace.store.queue.deliveries(workspace.pipeline.name, record_id)
+    for one in found:
+        if one.batch == batch:
+            return one
+    raise HTTPException(
+        404,
+        f"Record {record_id} of batch {batch} is not in the queue any more: the batch was scored again. Load the page "
+        "again.",
+    )
+
+
+def _judged(one: QueuedRecord) -> Judged:
+    return Judged(one.record_id, one.batch, one.version, one.score, one.p_value, one.flagged, one.audited)
+
+
+def _decision(text: str) -> Decision:
+    if text not in DECISIONS:
+        raise HTTPException(400, f"The decision is {text[:40]!r}; expected one of {', '.join(DECISIONS)}.")
+    return text
+
+
+def _seen(text: str) -> int | None:
+    if text and not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise HTTPException(400, f"seen is {text[:40]!r}; expected the number of an entry.")
+    return int(text) if text else None
+
+
+def _named(one: QueuedRecord) -> str:
+    return one.search or one.record_id

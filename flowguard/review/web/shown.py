@@ -1,0 +1,93 @@
+"""Queued batches and records as the templates show them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from flowguard.explain import Reason
+from flowguard.reports.card import card
+from flowguard.reports.page import FlaggedRecord, ScoreHistogram
+from flowguard.reports.plots import score_plot
+from flowguard.store import Queue, QueuedBatch, QueuedRecord
+
+DRAWING = Lock()  # Matplotlib's settings are of the process, not of a thread
+SIZES = (("wide", 980, 240), ("narrow", 360, 220))
+#: Pixels of a plot left and right of its axes.
+_LEFT, _RIGHT = 56, 16
+
+
+def reasons_of(record: QueuedRecord) -> tuple[Reason, ...]:
+    """Its reasons, strongest first."""
+    return tuple(Reason(**_numbers(reason)) for reason in record.document["reasons"])
+
+
+def card_of(record: QueuedRecord, href: str = "") -> dict[str, Any]:
+    """What the macro `record_card` shows; its key leads to `href`."""
+    document = record.document
+    shown = FlaggedRecord(
+        record_id=record.record_id,
+        key=document["key"],
+        log_likelihood=_number(document.get("log_likelihood")),
+        score=record.score,
+        p_value=record.p_value,
+        extrapolated=bool(document.get("extrapolated")),
+        reasons=reasons_of(record),
+        values=document["values"],
+    )
+    return {**card(shown), "link": href, "queued": record}
+
+
+def histogram_of(batch: QueuedBatch) -> ScoreHistogram | None:
+    """The batch's scores over those of the calibration, None where there were none."""
+    kept = batch.document.get("histogram")
+    if kept is None:
+        return None
+    arrays = {name: np.array(kept[name], dtype=np.float64) for name in ("edges", "batch", "reference")}
+    return ScoreHistogram(
+        **arrays,
+        batch_above=kept["batch_above"],
+        reference_above=kept["reference_above"],
+        highest=_number(kept["highest"]),
+    )
+
+
+@lru_cache(maxsize=256)
+def _plots(queue: Queue, pipeline: str, batch: str, bundle: str, fingerprint: str) -> dict[str, Markup]:
+    found = queue.batch(pipeline, batch)
+    histogram = None if found is None else histogram_of(found)
+    if found is None or histogram is None:
+        return {}
+    threshold = _number(found.document["threshold"])
+    with DRAWING:
+        return {name: Markup(score_plot(histogram, threshold, width=w, height=h)) for name, w, h in SIZES}
+
+
+def score_plots(queue: Queue, batch: QueuedBatch) -> dict[str, Markup]:
+    """The plot of a batch's scores for a desk and for a phone; drawn once."""
+    return _plots(queue, batch.pipeline, batch.batch, batch.bundle, batch.fingerprint)
+
+
+def marked(batch: QueuedBatch, score: float) -> dict[str, str]:
+    """Where a score lies on these plots, in percent of their width; at the right edge where it lies beyond."""
+    histogram = histogram_of(batch)
+    if histogram is None or math.isnan(score):
+        return {}
+    left, right = float(histogram.edges[0]), float(histogram.edges[-1])
+    part = min(max((score - left) / (right - left), 0.0), 1.0)
+    return {name: f"{100 * (_LEFT + part * (w - _LEFT - _RIGHT)) / w:.2f}" for name, w, _ in SIZES}
+
+
+def _numbers(reason: Mapping[str, Any]) -> dict[str, Any]:
+    """A reason out of JSON, which has no NaN: what must be a number is one."""
+    return {**reason, **{name: _number(reason[name]) for name in ("share", "term")}}
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
