@@ -19,6 +19,7 @@ from prefect.events import emit_event
 from flowguard.calibration.drift import DriftRecord
 from flowguard.errors import CalibrationError
 from flowguard.spec import load_pipeline
+from flowguard.stages.enqueue import enqueue
 from flowguard.stages.progress import say, work
 from flowguard.stages.recalibrate import recalibrate
 from flowguard.stages.score import ScoredBatch, plan_scoring, score_batch
@@ -26,6 +27,7 @@ from flowguard.stages.score import ScoredBatch, plan_scoring, score_batch
 from flows.train import train  # isort: skip  (after Prefect's defaults)
 
 plan = task(plan_scoring, name="plan", **RETRY)
+queue_up = task(enqueue, name="enqueue", **RETRY)
 score_one = task(score_batch, name="score", task_run_name="score {batch}", **RETRY)
 
 
@@ -46,6 +48,7 @@ def score(
             results.append(score_one(pipeline, name, version=planned.version, force=force, run=run_id()))
             bar.advance(1, name)
     if results:
+        queue_up(pipeline, batches=[result.manifest.batch for result in results])
         create_table_artifact(
             key=f"{artifact_key(planned.name)}-scored",
             table=[_figures(result) for result in results],

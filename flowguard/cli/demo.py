@@ -93,6 +93,7 @@ def _tell_next(project: Path, reported: Reported) -> None:
 
     pipeline, runs = short(project / PIPELINE), short(project / "runs")
     output.next_commands(
+        f"flowguard review {pipeline}    # the desk: work through what was flagged",
         f"open {short(reported.run)}                # the run's page; every day has its own",
         f"flowguard flagged {pipeline} --batch 2013-05-25",
         f"flowguard cases {pipeline}    # the 250, grouped by what is wrong with them",

@@ -101,13 +101,15 @@ def command(
         header=proxy_header,
         proxy_role=None if proxy_role is None else proxy_role.value,
     )
+    with output.reporting(as_json):
+        missed = _queued(desk)
     listener = serve.listening(host, port)
     url = serve.url_of(desk, host, listener)
 
     def tell() -> None:
         output.say(f"The desk is open: {url}")
         output.say(f"Pipelines: {', '.join(pipelines)}.")
-        for line in _who(desk, local=local):
+        for line in [*missed, *_who(desk, local=local)]:
             output.say(line)
         output.say("Ctrl-C closes it.")
 
@@ -121,6 +123,20 @@ def command(
     serve.serve(desk, listener, ready)
     if not as_json:
         output.say("The desk is closed.")
+
+
+def _queued(desk: Desk) -> list[str]:
+    """Put what was scored without the desk into its queue; sentences on what could not be, which stops nothing."""
+    from flowguard.errors import FlowguardError
+    from flowguard.stages.enqueue import enqueue
+
+    said = []
+    for name, file in desk.pipelines.items():
+        try:
+            enqueue(file)
+        except FlowguardError as error:
+            said.append(f"Batches of {name} that were scored are missing here: {error}")
+    return said
 
 
 def _mode(wanted: Access | None, store: Store, runs: Path, *, local: bool, host: str) -> Access:

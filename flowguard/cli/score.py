@@ -26,6 +26,7 @@ def command(
     force: bool = typer.Option(False, help="Score again what was scored before."),
     as_json: bool = output.JSON,
 ) -> None:
+    from flowguard.stages.enqueue import enqueue
     from flowguard.stages.score import score
 
     with output.reporting(as_json):
@@ -37,6 +38,7 @@ def command(
             version=version,
             force=force,
         )
+        enqueue(file, batches=[result.manifest.batch for result in results])
 
     def tell() -> None:
         fresh = [result.manifest for result in results if result.fresh]
@@ -48,7 +50,7 @@ def command(
             )
         else:
             tell_scored(fresh)
-        output.next_commands(f"flowguard flagged {file}", f"flowguard report {file}")
+        output.next_commands(f"flowguard flagged {file}", f"flowguard report {file}", f"flowguard review {file}")
 
     output.emit([{"fresh": result.fresh, **vars(result.manifest)} for result in results], as_json, tell)
 

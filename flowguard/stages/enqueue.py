@@ -42,24 +42,26 @@ class Enqueued:
     records: int
 
 
-def enqueue(pipeline: str | Path, *, batch: str | None = None, again: bool = False) -> Enqueued:
-    """Put every scored batch, or one, into the queue of the desk, unless it is there as it was scored last.
+def enqueue(pipeline: str | Path, *, batches: Collection[str] | None = None, again: bool = False) -> Enqueued:
+    """Put every scored batch, or some, into the queue of the desk, unless it is there as it was scored last.
 
-    With `again` it is put there anew. Verdicts stay with their records. Raises `InputError` when `batch` has not been
-    scored.
+    With `again` it is put there anew. Verdicts stay with their records. Raises `InputError` when one of `batches` has
+    not been scored.
     """
     workspace = Workspace.open(pipeline)
     name, queue = workspace.pipeline.name, workspace.store.queue
     scored = latest(workspace.folder)
-    if batch is not None and batch not in scored:
-        raise InputError(
-            f"{name}: batch {batch!r} has not been scored yet. Run `flowguard score {pipeline} --batch {batch}` first."
-        )
+    for batch in batches or ():
+        if batch not in scored:
+            raise InputError(
+                f"{name}: batch {batch!r} has not been scored yet. Run `flowguard score {pipeline} --batch {batch}` "
+                "first."
+            )
     there = {} if again else queue.queued(name)
     due = [
         manifest
         for manifest in sorted(scored.values(), key=lambda one: one.batch)
-        if batch in (None, manifest.batch)
+        if (batches is None or manifest.batch in batches)
         and there.get(manifest.batch) != (manifest.version, manifest.bundle, manifest.fingerprint)
     ]
     records = 0
