@@ -14,13 +14,14 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from flowguard.review.web import login
 from flowguard.review.web.assets import Assets
+from flowguard.review.web.bound import Bound
 from flowguard.review.web.desk import Desk
 from flowguard.review.web.estimates import Estimates
 from flowguard.review.web.faults import answer_faults
 from flowguard.review.web.page import rooms
 from flowguard.review.web.pages import ROUTERS
 from flowguard.review.web.secret import derived, secret_of
-from flowguard.review.web.shield import Bound, SameOrigin, Tokens
+from flowguard.review.web.shield import SameOrigin, Tokens
 from flowguard.review.web.throttle import Throttle
 from flowguard.review.web.who import MAX_AGE, Ended, guarded
 

@@ -11,8 +11,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from flowguard.errors import FlowguardError, InputError, OvertakenError, RegistryError, StoreError
+from flowguard.review.web.bound import headers_of
 from flowguard.review.web.page import by_htmx, page
-from flowguard.review.web.who import SAFE, NotLoggedIn, current
+from flowguard.review.web.who import SAFE, NotLoggedIn, current, desk_of
 
 # Which answer an error of flowguard is; the first that fits.
 _STATUS: tuple[tuple[type[FlowguardError], int], ...] = (
@@ -81,7 +82,8 @@ def _told(request: Request, error: Exception) -> Response:
 
 
 def _broken(request: Request, error: Exception) -> Response:
-    return fault(request, 500, _WORDS[500])
+    # This answer is given outside of all middlewares, the one that sets these headers included.
+    return fault(request, 500, _WORDS[500], headers=headers_of(https=desk_of(request).https))
 
 
 def _log_in(request: Request, error: Exception) -> Response:

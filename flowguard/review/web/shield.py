@@ -1,4 +1,4 @@
-"""What stands before the pages: headers that bind the browser, and tokens against forged requests."""
+"""Against forged requests: changes that another site, or a page that is none of the desk's, asks for in a user's name."""
 
 from __future__ import annotations
 
@@ -6,39 +6,14 @@ from typing import Any
 
 from asgi_csrf import asgi_csrf
 from fastapi import Request
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flowguard.review.web.faults import fault
-from flowguard.review.web.who import PEER, SAFE
+from flowguard.review.web.who import SAFE
 
-# Scripts, styles and requests of this desk alone; `style` attributes, which bars and drawings have, but no <style>.
-_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "style-src-attr 'unsafe-inline'",
-        "img-src 'self' data:",
-        "connect-src 'self'",
-        "form-action 'self'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-    )
-)
-_HEADERS = {
-    "Content-Security-Policy": _POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "Cache-Control": "no-store",
-}
-_STRICT = "max-age=31536000"
 _PASSED = "flowguard.passed"
 
 
@@ -47,27 +22,6 @@ class _Every:
 
     def __contains__(self, path: object) -> bool:
         return True
-
-
-class Bound:
-    """Sets the headers that every answer has, unless the answer sets its own; the first around all others."""
-
-    def __init__(self, app: ASGIApp, *, https: bool) -> None:
-        self.app = app
-        self.headers = {**_HEADERS, **({"Strict-Transport-Security": _STRICT} if https else {})}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def bound(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in self.headers.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        if scope["type"] == "http":
-            # Whoever rewrites the client's address further in, this is where the connection came from.
-            scope[PEER] = scope["client"][0] if scope.get("client") else None
-        await self.app(scope, receive, bound)
 
 
 class SameOrigin:
@@ -92,7 +46,8 @@ class Tokens:
     """Wants the token of `csrf()` with every request that changes something, by the library asgi-csrf.
 
     That reads cookies strictly, and browsers send along those of whatever else runs on this machine: it is shown its
-    own alone. What it cannot read at all is refused like what has no token.
+    own alone. It also lets pass what has a bearer's authorization, which means nothing here. What it cannot read at
+    all is refused like what has no token.
     """
 
     def __init__(self, app: ASGIApp, *, secret: str, name: str, https: bool) -> None:
@@ -115,7 +70,7 @@ class Tokens:
             return
         passed: list[bool] = []
         known = HTTPConnection(scope).cookies.get(self.name, "")
-        headers = [(key, value) for key, value in scope["headers"] if key != b"cookie"]
+        headers = [(key, value) for key, value in scope["headers"] if key not in (b"cookie", b"authorization")]
         cookies = [(b"cookie", f"{self.name}={known}".encode("latin-1"))] if _plain(known) else []
         try:
             await self.checked({**scope, "headers": headers + cookies, _PASSED: passed}, receive, send)

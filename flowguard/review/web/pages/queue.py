@@ -100,7 +100,7 @@ def _waiting(workspace: Workspace, *, all: bool, most: int) -> Waiting:
             href=f"{root}/batches/{quote(one.batch)}",
         )
         for one in batches
-        if all or waits(tallies.get(one.batch, none)) or (one.batch, one.version) in drifted
+        if all or tallies.get(one.batch, none).open
     ]
     names = ("open", "confirmed", "false_alarm", "unsure", "suppressed", "drawn", "drawn_open")
     total = Tally(**{field: sum(getattr(one, field) for one in tallies.values()) for field in names})
@@ -115,8 +115,3 @@ def _waiting(workspace: Workspace, *, all: bool, most: int) -> Waiting:
         batches=len(batches),
         strangest=listed.record_href(first[0].record_id, first[0].batch) if first else None,
     )
-
-
-def waits(tally: Tally) -> bool:
-    """Whether a batch has something to decide on."""
-    return tally.open > 0 or tally.drawn_open > 0

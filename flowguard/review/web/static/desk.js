@@ -39,7 +39,12 @@
 
   const move = (by) => {
     const all = rows();
-    if (!all.length) return;
+    if (!all.length) {
+      // On a page of one record, to the one beside it in the list.
+      const beside = document.querySelector(`main a[rel="${by > 0 ? "next" : "prev"}"]`);
+      if (beside) beside.click();
+      return;
+    }
     const here = all.indexOf(selected());
     // Where the selected row is gone, the one that took its place is next.
     const next = here >= 0 ? here + by : place >= 0 ? place + Math.min(by, 0) : 0;
@@ -116,6 +121,16 @@
   document.addEventListener("keydown", press);
   document.addEventListener("click", (event) => {
     if (event.target.closest("[data-help]")) help();
+  });
+  // Filters apply as soon as one is chosen; without scripts there is the button.
+  document.addEventListener("change", (event) => {
+    const form = event.target.closest("form[data-auto]");
+    if (form && event.target.matches("select")) form.requestSubmit();
+  });
+  // Empty fields would make every address long.
+  document.addEventListener("submit", (event) => {
+    if (!event.target.matches("form[data-auto]")) return;
+    for (const field of event.target.elements) if (field.name && !field.value) field.disabled = true;
   });
   document.addEventListener("focusin", (event) => {
     const row = event.target.closest("[data-row]");
