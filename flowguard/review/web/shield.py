@@ -1,4 +1,4 @@
-"""Against forged requests: changes that another site, or a page that is none of the desk's, asks for in a user's name."""
+"""Against forged requests: changes that another site, or a page that is not the desk's, asks for in somebody's name."""
 
 from __future__ import annotations
 
