@@ -110,7 +110,7 @@ def serve(desk: Desk, listener: socket.socket, ready: Callable[[], None]) -> Non
         server_header=False,
         access_log=False,
         log_level="warning",
-        lifespan="off",
+        lifespan="on",
         ws="none",
         timeout_graceful_shutdown=_GRACE,
     )

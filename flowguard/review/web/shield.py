@@ -55,7 +55,7 @@ class Tokens:
             scope[_PASSED].append(True)
             await app(scope, receive, send)
 
-        self.name = name
+        self.app, self.name = app, name
         self.checked: ASGIApp = asgi_csrf(
             entered,
             cookie_name=name,
@@ -67,6 +67,7 @@ class Tokens:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
+            await self.app(scope, receive, send)
             return
         passed: list[bool] = []
         known = HTTPConnection(scope).cookies.get(self.name, "")

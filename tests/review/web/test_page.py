@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
+
+from fastapi.testclient import TestClient
 
 import flowguard
 from flowguard.review.web.app import create_app
 from flowguard.review.web.desk import Desk
 from flowguard.review.web.page import STATIC, rooms
 from flowguard.review.web.pages import ROUTERS
-from tests.review.web.conftest import Browse, router
+from tests.review.web.conftest import BASE, Browse, router
 
 
 def test_what_a_page_loads_is_served_and_kept_by_its_digest(browse: Browse) -> None:
@@ -50,7 +53,9 @@ def test_the_rooms_shown_are_those_that_there_are(browse: Browse) -> None:
     assert "/versions" not in text
 
 
-def test_the_desks_own_pages_can_be_served(desk: Desk) -> None:
-    app = create_app(desk)
-    assert app.openapi_url is None
-    assert app.docs_url is None
+def test_the_desk_opens_and_closes_and_tells_no_machine_of_its_addresses(desk: Desk) -> None:
+    app = create_app(replace(desk, mode="open"))
+    with TestClient(app, base_url=BASE) as browser:
+        for path in ("/docs", "/redoc", "/openapi.json"):
+            assert browser.get(path).status_code == 404
+    assert app.state.estimates._worker._shutdown, "what runs beside the pages has ended"
