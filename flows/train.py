@@ -53,6 +53,8 @@ def _page(fitted: Fitted, calibrated: Calibrated, registered: Registered) -> str
         f"- best epoch {fitted.best_epoch} of {fitted.epochs}, {fitted.validation_nll:.3f} nats per validation record",
         f"- policy: {calibrated.policy}, from {calibrated.size:,} calibration records",
     ]
+    if "excluded" in registered.version.tags:
+        lines.append(f"- left out: {registered.version.tags['excluded']}")
     if calibrated.holdout:
         rate = calibrated.holdout
         lines.append(

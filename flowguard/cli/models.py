@@ -62,6 +62,9 @@ def command(
                 row += told(judged.get(version.version))
         if rows:
             output.table("Registered versions", columns, rows, right=("version", "validation nats", "hold-out flagged"))
+            for version in versions:
+                if "excluded" in version.tags:
+                    output.say(f"Version {version.version} of {version.name} is without {version.tags['excluded']}.")
             if changes:
                 lines = [
                     [

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from flowguard.cli import output
-from flowguard.cli.train import tell_tails
+from flowguard.cli.train import tell_left_out, tell_tails
 
 EXAMPLE = "flowguard recalibrate pipelines/flights.yaml --since 2013-05-01 --until 2013-07-01"
 
@@ -42,6 +42,7 @@ def command(
         output.say(
             f"Weights of {made.parent}, calibrated on {calibrated.size:,} records{of}: {calibrated.policy}{threshold}."
         )
+        tell_left_out(made.excluded, calibrated)
         tell_tails(calibrated)
         if calibrated.holdout is not None:
             check = calibrated.holdout

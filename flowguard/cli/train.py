@@ -10,6 +10,7 @@ from flowguard.cli import output
 
 if TYPE_CHECKING:
     from flowguard.stages.calibrate import Calibrated
+    from flowguard.stages.exclude import Excluded
     from flowguard.stages.train import Trained
 
 EXAMPLE = "flowguard train pipelines/flights.yaml"
@@ -37,6 +38,7 @@ def tell_trained(trained: Trained) -> None:
     fitted, calibrated, registered = trained.fitted, trained.calibrated, trained.registered
     counts = ", ".join(f"{count:,} {part}" for part, count in trained.dealt.records.items())
     output.say(f"Records: {counts}.")
+    tell_left_out(trained.dealt.excluded, calibrated)
     if fitted is None or calibrated is None:
         output.say(f"{registered.version} was trained from these records and settings before; nothing to do.")
         return
@@ -67,6 +69,23 @@ def tell_trained(trained: Trained) -> None:
         said = f"OUTSIDE it: {', '.join(outside)}" if outside else "all within 3 standard errors"
         output.say(f"Hold-out by cell: {said}.")
     output.say(f"Registered {registered.version}.")
+
+
+def tell_left_out(excluded: Excluded | None, calibrated: Calibrated | None) -> None:
+    """Which confirmed anomalies a version was made without, and what the rate would be if they were none."""
+    if excluded is None:
+        return
+    output.say(f"Left out: {excluded.words}.")
+    ranked = excluded.records.get("calibration", 0)
+    if calibrated is None or not ranked or not math.isfinite(calibrated.threshold) or len(calibrated.sizes) > 1:
+        return
+    from flowguard.calibration.left_out import rate_at_most
+
+    rate = output.percent(rate_at_most(calibrated.level, calibrated.size, ranked))
+    output.say(
+        f"If the {ranked:,} of them that would have calibrated were ordinary after all, up to {rate} of ordinary "
+        f"records would be flagged instead of {output.percent(calibrated.level)}."
+    )
 
 
 def tell_tails(calibrated: Calibrated) -> None:

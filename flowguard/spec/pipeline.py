@@ -18,6 +18,7 @@ from flowguard.spec.sections import (
     ResourcesSection,
     ScheduleSection,
     SplitSection,
+    VerdictsSection,
 )
 from flowguard.spec.source import SourceSection
 
@@ -68,6 +69,8 @@ class Pipeline(Section):
     """What is flagged."""
     calibration: CalibrationSection = CalibrationSection()
     """Among which records others are ranked."""
+    verdicts: VerdictsSection = VerdictsSection()
+    """What people's verdicts have to do with the versions to come."""
     drift: DriftSection = DriftSection()
     """When the data is said to have changed, and what follows."""
     output: OutputSection = OutputSection()

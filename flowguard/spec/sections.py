@@ -1,4 +1,4 @@
-"""The smaller sections: split, model, policy, calibration, drift, output, schedule, resources."""
+"""The smaller sections: split, model, policy, calibration, verdicts, drift, output, schedule, resources."""
 
 from __future__ import annotations
 
@@ -212,6 +212,14 @@ class CalibrationSection(Section):
     def rolls(self) -> bool:
         """Whether records are ranked by their age."""
         return self.window is not None or self.half_life is not None
+
+
+class VerdictsSection(Section):
+    """What people's verdicts have to do with the versions to come."""
+
+    exclude_confirmed: bool = True
+    """Records that people confirmed as anomalies are left out of training and calibration: of the density, and of the
+    records that others are ranked among. A false alarm stays in."""
 
 
 class DriftSection(Section):

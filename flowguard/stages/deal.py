@@ -25,6 +25,7 @@ from flowguard.errors import SourceError
 from flowguard.registry import Version
 from flowguard.spec import Pipeline
 from flowguard.spec.sections import CalibrationSection
+from flowguard.stages.exclude import Excluded, Exclusion
 from flowguard.stages.meaning import checked_schema, columns_of, policy_of
 from flowguard.stages.progress import work
 from flowguard.stages.workspace import Workspace
@@ -39,7 +40,7 @@ class Dealt:
     """The records dealt out in `folder`; its name, `key`, stands for these records under these settings.
 
     `unit` are the columns whose hash dealt them out. `known` is the registered version that was trained from just the
-    same, if there is one.
+    same, if there is one. `excluded` are the confirmed anomalies that were dealt to no part.
     """
 
     pipeline: str
@@ -49,10 +50,13 @@ class Dealt:
     records: dict[str, int]
     unit: tuple[str, ...]
     known: Version | None
+    excluded: Excluded | None = None
 
 
 def deal(pipeline: str | Path) -> Dealt:
-    """Deal the records out by hash of whole units.
+    """Deal the records out by hash of whole units; those that people confirmed as anomalies are left out of every part.
+
+    They are looked up once, and `key` stands for them too: what was begun without other ones is never gone on with.
 
     Raises `SourceError` when a part that is needed gets none, `CalibrationError` when there are too few records to
     calibrate the rate asked for.
@@ -64,6 +68,7 @@ def deal(pipeline: str | Path) -> Dealt:
     drafts.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=".dealing-", dir=drafts))
     records = dict.fromkeys(PARTS, 0)
+    exclusion = Exclusion.of(workspace, columns)
     fingerprint = Fingerprint()
     try:
         with ExitStack() as stack, work("reading and dealing out records") as bar:
@@ -72,7 +77,11 @@ def deal(pipeline: str | Path) -> Dealt:
             read = list(dict.fromkeys([*columns, *spec.unit, *([time] if time else [])]))
             # Without a unit it is the whole record as it is read here.
             unit = spec.unit or tuple(read)
-            for chunk in source.read(read, since=spec.split.since, until=spec.split.until, exclude=spec.exclude):
+            also = [name for name in exclusion.columns if name not in read]
+            since, until = spec.split.since, spec.split.until
+            for whole in source.read([*read, *also], since=since, until=until, exclude=spec.exclude):
+                # The key is read besides where it is asked for, and has no say in anything else.
+                chunk, out = whole.select(read), exclusion.mask(whole)
                 fingerprint.update(chunk)
                 parts = part_of(chunk, unit=unit, shares=spec.split.shares, salt=spec.split.salt)
                 kept = chunk.select(columns).append_column(UNIT, pa.array(unit_of(chunk, unit=unit)))
@@ -82,14 +91,16 @@ def deal(pipeline: str | Path) -> Dealt:
                     if part not in writers:
                         sink = stack.enter_context(pa.OSFile(str(temporary / f"{part}.arrow"), "wb"))
                         writers[part] = stack.enter_context(pa.ipc.new_file(sink, kept.schema))
-                    mine = kept.filter(pa.array(parts == part))
+                    exclusion.count(part, int((out & (parts == part)).sum()))
+                    mine = kept.filter(pa.array((parts == part) & ~out))
                     records[part] += mine.num_rows
                     writers[part].write_batch(mine)
                 bar.advance(chunk.num_rows)
+        left_out = exclusion.made
         _refuse_empty(workspace, records, source.describe())
         # The calibration would refuse it too, but only after the training.
         policy_of(spec).check(records["calibration"])
-        key = _key(spec.model_dump(mode="json"), fingerprint.hexdigest())
+        key = _key(spec.model_dump(mode="json"), fingerprint.hexdigest(), left_out)
         folder = drafts / key
         folder.mkdir(exist_ok=True)
         for part in PARTS:
@@ -97,7 +108,8 @@ def deal(pipeline: str | Path) -> Dealt:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     known = [version for version in workspace.registry.versions(spec.name) if version.tags.get("training") == key]
-    return Dealt(str(spec.path), folder, key, fingerprint.hexdigest(), records, unit, known[0] if known else None)
+    same = known[0] if known else None
+    return Dealt(str(spec.path), folder, key, fingerprint.hexdigest(), records, unit, same, left_out)
 
 
 def stream(folder: Path, part: str) -> Callable[[], Iterator[pa.RecordBatch]]:
@@ -140,7 +152,7 @@ def _refuse_empty(workspace: Workspace, records: dict[str, int], described: str)
         )
 
 
-def _key(spec: dict[str, Any], fingerprint: str) -> str:
+def _key(spec: dict[str, Any], fingerprint: str, left_out: Excluded | None) -> str:
     # All that decides the bundle, and nothing else: where the data lies, when it is scored and on how many threads it
     # is queried may change without a new version.
     source = {name: spec["source"][name] for name in ("key", "redact")}
@@ -152,5 +164,7 @@ def _key(spec: dict[str, Any], fingerprint: str) -> str:
     # What not all releases had counts only where it is used, so that known versions stay known.
     if spec["calibration"] != CalibrationSection().model_dump(mode="json"):
         deciding.append(spec["calibration"])
+    if left_out is not None:
+        deciding.append({"excluded": left_out.digest})
     text = json.dumps([deciding, fingerprint, __version__], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -66,6 +66,7 @@ def fit(pipeline: str | Path, dealt: Dealt) -> Fitted:
                 "model": spec.model.model_dump(mode="json"),
                 "split": spec.split.model_dump(mode="json"),
                 "dealt_by": list(dealt.unit),
+                **({} if dealt.excluded is None else {"excluded": dealt.excluded.to_dict()}),
             },
             on_encoder=note,
             on_epoch=on_epoch,

@@ -22,6 +22,7 @@ from flowguard.registry import Version
 from flowguard.spec.sections import CalibrationSection
 from flowguard.stages.calibrate import Calibrated, cells_of, seal
 from flowguard.stages.deal import time_of
+from flowguard.stages.exclude import Excluded, Exclusion
 from flowguard.stages.progress import work
 from flowguard.stages.register import Registered, register
 from flowguard.stages.score import detector_of
@@ -34,11 +35,15 @@ _TRAINED = ("train", "validation")
 
 @dataclass(frozen=True)
 class Recalibrated:
-    """The version whose weights were taken, and the one that came of it."""
+    """The version whose weights were taken, and the one that came of it.
+
+    `excluded` are the confirmed anomalies that were left out of its calibration.
+    """
 
     parent: Version
     calibrated: Calibrated
     registered: Registered
+    excluded: Excluded | None = None
 
 
 def recalibrate(
@@ -52,7 +57,7 @@ def recalibrate(
 
     Records of `since` to `until`, or where neither is given of the split's period. Of the period that the version was
     trained on, those that its split dealt to calibration and hold-out; of any other, all, dealt out to both by hash of
-    whole units.
+    whole units. Those that people confirmed as anomalies are left out.
     Nothing is trained and nothing is overwritten: weights and encoder keep their bytes, and the new version is
     registered as challenger. Raises `CalibrationError` when no such record is there or the policy needs more of them.
     """
@@ -68,13 +73,19 @@ def recalibrate(
     fingerprint, records = Fingerprint(), dict.fromkeys(("calibration", "holdout"), 0)
     by = spec.groups
     read = list(dict.fromkeys([*detector.columns, *dealing.unit, *([spec.source.time] if spec.source.time else [])]))
+    exclusion = Exclusion.of(workspace, list(detector.columns))
+    also = [name for name in exclusion.columns if name not in read]
     time = time_of(spec)
     kept = list(dict.fromkeys([*detector.columns, *([time] if time else [])]))
     try:
 
         def chunks(part: str) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
-            for chunk in workspace.source().read(read, since=period[0], until=period[1], exclude=spec.exclude):
-                mine = chunk.filter(pa.array(dealing.parts(chunk, spec.source.time) == part))
+            source = workspace.source()
+            for whole in source.read([*read, *also], since=period[0], until=period[1], exclude=spec.exclude):
+                chunk, out = whole.select(read), exclusion.mask(whole)
+                mask = dealing.parts(chunk, spec.source.time) == part
+                exclusion.count(part, int((out & mask).sum()))
+                mine = chunk.filter(pa.array(mask & ~out))
                 if part == "calibration":
                     fingerprint.update(chunk)
                 if mine.num_rows:
@@ -96,11 +107,20 @@ def recalibrate(
         training = (chunk.filter(pa.array(dealing.parts(chunk, spec.source.time) == "train")) for chunk in trained)
         counts = detectors.group_counts(by, training, detector.encoder)
         cells = cells_of(spec, counts, share=len(held["calibration"]) / max(1, sum(counts.values())))
-        facts = detector.provenance
+        facts, left_out = dict(detector.provenance), exclusion.made
         origin = {"version": parent.version, "bundle": parent.digest, "period": [str(day) for day in period if day]}
+        # What the weights were trained without stays known; the calibration is of other records.
+        trained_without = facts.pop("excluded", None)
+        trained_without = facts.get("recalibrated", {"excluded": trained_without}).get("excluded")
+        if trained_without is not None:
+            origin["excluded"] = trained_without
+        if left_out is not None:
+            facts["excluded"] = left_out.to_dict()
         known = [parent.digest, spec.policy.model_dump(mode="json"), spec.score, fingerprint.hexdigest()]
         if spec.calibration != CalibrationSection():
             known.append(spec.calibration.model_dump(mode="json"))
+        if left_out is not None:
+            known.append({"excluded": left_out.digest})
         changed = replace(
             detector,
             digest="",
@@ -117,7 +137,7 @@ def recalibrate(
         registered = register(pipeline, made.folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return Recalibrated(parent, made, registered)
+    return Recalibrated(parent, made, registered, left_out)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,12 @@ from flowguard.calibration import Calibration
 from flowguard.detector import Detector, load
 from flowguard.registry import CHALLENGER, CHAMPION, Version
 from flowguard.reports import calibration_plot, training_plot
+from flowguard.stages.exclude import excluded_of
 from flowguard.stages.models import holder, note_outside
 from flowguard.stages.workspace import Workspace
+
+EXCLUDED = "excluded"
+"""The tag that says in words which confirmed anomalies a version was made without."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ def register(pipeline: str | Path, bundle: Path) -> Registered:
     detector = load(bundle)
     assert detector.calibration is not None, "only calibrated bundles are registered"
     dates = detector.calibration.dates
+    excluded = excluded_of(detector)
     known = registry.find(spec.name, detector.digest)
     if known is not None:
         return Registered(known, known=True)
@@ -55,6 +60,7 @@ def register(pipeline: str | Path, bundle: Path) -> Registered:
             "fingerprint": str(detector.provenance["fingerprint"]),
             "training": str(detector.provenance["training"]),
             **({"calibrated_from": dates[0], "calibrated_to": dates[1]} if dates else {}),
+            **({} if excluded is None else {EXCLUDED: excluded.words}),
             **({"recalibrated": str(origin["version"])} if (origin := detector.provenance.get("recalibrated")) else {}),
         },
         inputs=dict(detector.input_schema()),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from flowguard.calibration import Calibration, Recent, rolled
@@ -15,6 +17,7 @@ from flowguard.detector import Detector
 from flowguard.detector.fit import NO_DAY
 from flowguard.errors import FlowguardError
 from flowguard.registry import Version
+from flowguard.stages.exclude import excluded
 from flowguard.stages.manifest import Manifest, manifests
 from flowguard.stages.observe import day_of
 from flowguard.stages.workspace import Workspace
@@ -37,6 +40,8 @@ def roll(workspace: Workspace, version: Version, detector: Detector, batch: str)
     the records of the former, and those of the latter are in its reference already.
     What came later than the batch does not count, so that scoring a past day again gives what it gave, as long as the
     days before it are as they were. Of these `reference` names the first, the last, their number and a digest.
+    Records that people confirmed as anomalies do not count either: verdicts given since do change what a past day
+    gives, and `reference` says which were left out.
     """
     day, calibration = day_of(batch), detector.calibration
     if calibration is None or calibration.aging is None or day is None:
@@ -44,7 +49,10 @@ def roll(workspace: Workspace, version: Version, detector: Detector, batch: str)
     today = int(day) - EPOCH
     first = max(_first_unknown(detector), today - calibration.aging.horizon + 1)
     before = sorted(_before(workspace, version, first, today), key=lambda one: one[0])
-    found = [_read(workspace, manifest, number) for number, manifest in before]
+    spec = workspace.pipeline
+    confirmed = workspace.store.verdicts.confirmed(spec.name) if spec.verdicts.exclude_confirmed and before else {}
+    met: list[str] = []
+    found = [_read(workspace, manifest, number, confirmed, met) for number, manifest in before]
     recent = Recent(
         np.concatenate([np.zeros(0), *(scores for scores, _, _ in found)]),
         np.concatenate([np.zeros(0, dtype=str), *(cell for _, cell, _ in found)]),
@@ -65,6 +73,7 @@ def roll(workspace: Workspace, version: Version, detector: Detector, batch: str)
             "weight": round(float(made.weights.sum()), 1),
             "first": date_of(known.min()).isoformat() if len(known) else None,
             "last": date_of(known.max()).isoformat() if len(known) else None,
+            **({"excluded": excluded({"scored": len(met)}, set(met), confirmed).to_dict()} if met else {}),
         },
     )
 
@@ -86,13 +95,20 @@ def _before(workspace: Workspace, version: Version, first: int, today: int) -> I
             yield number, manifest
 
 
-def _read(workspace: Workspace, manifest: Manifest, day: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Score, cell and day number of a scored batch's records."""
+def _read(
+    workspace: Workspace, manifest: Manifest, day: int, confirmed: Mapping[str, int], met: list[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Score, cell and day number of a scored batch's records, less those confirmed, whose ids are added to `met`."""
     path = workspace.folder / manifest.files["scores"]
     if not path.exists():
         raise FlowguardError(
             f"{path} is gone, which the manifest of batch {manifest.batch} names, and later days are ranked among its "
             f"records. Score it again: `flowguard score {workspace.pipeline.path} --batch {manifest.batch}`."
         )
-    table = pq.read_table(path, columns=["score", "group"], partitioning=None)
+    columns = ["score", "group", *(["record_id"] if confirmed else [])]
+    table = pq.read_table(path, columns=columns, partitioning=None)
+    if confirmed:
+        out = pc.is_in(table["record_id"], value_set=pa.array(list(confirmed), pa.string()))
+        met.extend(table["record_id"].filter(out).to_pylist())
+        table = table.filter(pc.invert(out))
     return table["score"].to_numpy(), table["group"].to_numpy().astype(str), np.full(table.num_rows, day)

@@ -149,6 +149,15 @@ class Verdicts:
                     found.setdefault(entry.record_id, []).append(entry)
         return found
 
+    def confirmed(self, pipeline: str) -> dict[str, int]:
+        """The records that stand confirmed as anomalies, each with the id of the entry that says so."""
+        newest = select(func.max(VERDICTS.c.id)).where(VERDICTS.c.pipeline == pipeline).group_by(VERDICTS.c.record_id)
+        query = select(VERDICTS.c.record_id, VERDICTS.c.id).where(
+            VERDICTS.c.pipeline == pipeline, VERDICTS.c.id.in_(newest), VERDICTS.c.decision == "confirmed"
+        )
+        with self.database.reading() as connection:
+            return {row.record_id: row.id for row in connection.execute(query)}
+
     def of(self, pipeline: str, version: int | None = None) -> list[Verdict]:
         """The verdicts that stand, in the order they were given: of each record the last entry, unless taken back.
 

@@ -4,7 +4,7 @@ inference."""
 from __future__ import annotations
 
 from flowguard.tables.files import open_files
-from flowguard.tables.identity import Fingerprint, RecordIds, record_ids
+from flowguard.tables.identity import Fingerprint, Known, RecordIds, record_ids
 from flowguard.tables.infer import ColumnProfile, identifies, profile
 from flowguard.tables.schema import Wanted, check_columns
 from flowguard.tables.source import Batch, Source
@@ -15,6 +15,7 @@ __all__ = [
     "Batch",
     "ColumnProfile",
     "Fingerprint",
+    "Known",
     "RecordIds",
     "Source",
     "Wanted",

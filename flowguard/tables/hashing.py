@@ -85,6 +85,17 @@ def mix(values: np.ndarray) -> np.ndarray:
     return values
 
 
+def unmix(values: np.ndarray) -> np.ndarray:
+    """What `mix` was given: unmix(mix(x)) = x."""
+    values = values.astype(np.uint64)
+    values ^= (values >> np.uint64(31)) ^ (values >> np.uint64(62))
+    values *= np.uint64(0x319642B2D24D8EC3)  # the inverses of mix's factors modulo 2^64
+    values ^= (values >> np.uint64(27)) ^ (values >> np.uint64(54))
+    values *= np.uint64(0x96DE1B173F119089)
+    values ^= (values >> np.uint64(30)) ^ (values >> np.uint64(60))
+    return values
+
+
 def text_seed(text: str) -> np.ndarray:
     """Two numbers that stand for a name; shape (2,), uint64."""
     return np.frombuffer(hashlib.blake2b(text.encode(), digest_size=16).digest(), dtype="<u8").astype(np.uint64)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pyarrow as pa
 
-from flowguard.tables.hashing import LANES, hash_rows, mix
+from flowguard.tables.hashing import LANES, hash_rows, mix, unmix
+
+#: So often a key is taken to be repeated in a batch where records are looked for by their ids.
+_REPEATS = 16
 
 
 def record_ids(batch: pa.RecordBatch, key: Sequence[str]) -> list[str]:
@@ -49,6 +52,51 @@ class RecordIds:
         """Whether one of the next records has a key that was seen before; for checking a key, without ids."""
         rows = hash_rows(batch, self._key or tuple(batch.schema.names))
         return bool(self._seen.add(rows[:, 0]).any())
+
+
+class Known:
+    """Which records of a stream have the key, or without one the content, of records that are known by their ids.
+
+    An id tells its key's hash and how often the key came before in its batch (up to 16 times), so that nothing has to
+    be known of the batches: all records of a known one's key are found, whichever delivery of it the id is of.
+    `found` are the ids that were. Memory: some 400 bytes for each id, whatever the length of the stream.
+
+    >>> orders = pa.record_batch({"order": [7, 8, 7], "amount": [1.5, 2.5, 9.9]})
+    >>> known = Known(["order"], record_ids(orders, ["order"])[2:])
+    >>> known.mask(orders).tolist()
+    [True, False, True]
+    """
+
+    def __init__(self, key: Sequence[str], ids: Collection[str]) -> None:
+        self._key = tuple(key)
+        self._ids = sorted(ids)
+        text = "".join(self._ids)
+        rows = np.frombuffer(bytes.fromhex(text), dtype=">u8").astype(np.uint64).reshape(len(self._ids), LANES)
+        times = mix(np.arange(1, _REPEATS + 1, dtype=np.uint64))
+        # What `RecordIds` does to the hash of a key that came before, undone.
+        hashes = np.concatenate([rows, *(unmix(rows) - repeated for repeated in times)])
+        order = np.argsort(hashes[:, 0], kind="stable")
+        self._hashes = hashes[order]
+        self._of = order % max(len(self._ids), 1)
+        self._found: set[int] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._ids)
+
+    @property
+    def found(self) -> list[str]:
+        """The ids whose keys came in the records that were looked at so far, sorted."""
+        return [self._ids[place] for place in sorted(self._found)]
+
+    def mask(self, batch: pa.RecordBatch) -> np.ndarray:
+        """Whether each of the next records is one of them, (rows,)."""
+        if not self._ids:
+            return np.zeros(batch.num_rows, dtype=bool)
+        rows = hash_rows(batch, self._key or tuple(batch.schema.names))
+        at = np.minimum(np.searchsorted(self._hashes[:, 0], rows[:, 0]), len(self._hashes) - 1)
+        mask = (self._hashes[at] == rows).all(axis=1)
+        self._found.update(self._of[at[mask]].tolist())
+        return np.asarray(mask)
 
 
 class Fingerprint:

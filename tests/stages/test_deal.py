@@ -62,7 +62,7 @@ def test_too_few_units_are_said_with_what_to_do(tmp_path: Path) -> None:
     path = grouped(tmp_path / "project", groups=1)
     with pytest.raises(SourceError, match=r"got none of 3,000 records: whole units \(customer\)"):
         deal(path)
-    assert not [file for file in (tmp_path / "project/runs").rglob("*") if file.is_file()]
+    assert not [file for file in (tmp_path / "project/runs/meters").rglob("*") if file.is_file()]
 
 
 def test_a_level_that_the_calibration_records_cannot_support_costs_no_training(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_level_that_the_calibration_records_cannot_support_costs_no_training(t
     path.write_text(path.read_text().replace("false_alarm_rate: 0.01", "false_alarm_rate: 0.0005"))
     with pytest.raises(CalibrationError, match=r"0\.0005 needs 1,999 calibration records"):
         deal(path)
-    assert not [file for file in (tmp_path / "project/runs").rglob("*") if file.is_file()]
+    assert not [file for file in (tmp_path / "project/runs/meters").rglob("*") if file.is_file()]
 
 
 def test_a_period_without_records_is_said(tmp_path: Path) -> None:

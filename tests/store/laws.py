@@ -102,6 +102,12 @@ def verdicts_are_kept_as_they_were_given(url: str) -> None:
     assert store.verdicts.latest("meters", ["two", "three", "two"]) == {"two": other}
     assert store.verdicts.latest("meters", []) == {}
     assert store.verdicts.of("meters") == [other], "what was taken back does not stand"
+    assert store.verdicts.confirmed("meters") == {}
+    assert store.verdicts.confirmed("pumps") == {"one": 1}
+    third = put(verdict("two", version=2), seen=3)
+    assert store.verdicts.confirmed("meters") == {"two": third.id}
+    put(verdict("two", decision="unsure", version=2), seen=third.id)
+    assert store.verdicts.confirmed("meters") == {}
     assert store.verdicts.of("meters", version=1) == []
     for note in ("zero \0", "half \udcff"):
         with pytest.raises(InputError, match="no database"):

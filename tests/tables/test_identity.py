@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowguard.tables import Fingerprint, RecordIds, record_ids
-from flowguard.tables.hashing import hash_column, hash_rows
+from flowguard.tables import Fingerprint, Known, RecordIds, record_ids
+from flowguard.tables.hashing import hash_column, hash_rows, mix, unmix
 
 NAN = float("nan")
 DAY = dt.date(1913, 5, 1)
@@ -154,3 +154,41 @@ def test_hashes_are_spread_evenly():
         for shift in (0, 29, 58):
             counts = np.bincount(((rows[:, lane] >> np.uint64(shift)) & np.uint64(63)).astype(int), minlength=64)
             assert np.abs(counts - 1000).max() < 5 * 1000**0.5
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=20))
+def test_mixing_can_be_undone(numbers: list[int]) -> None:
+    values = np.array(numbers, dtype=np.uint64)
+    assert (unmix(mix(values)) == values).all()
+
+
+def test_known_records_are_found_by_any_delivery_of_their_key_however_a_stream_is_cut() -> None:
+    batch = pa.record_batch({"id": [1, 2, 1, 3, 1, 4], "value": [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]})
+    ids = record_ids(batch, ["id"])
+    for wanted, mask in (
+        ([ids[1]], [False, True, False, False, False, False]),
+        ([ids[0]], [True, False, True, False, True, False]),
+        ([ids[4]], [True, False, True, False, True, False]),
+        ([ids[2], ids[5]], [True, False, True, False, True, True]),
+        ([record_ids(pa.record_batch({"id": [9]}), ["id"])[0]], [False] * 6),
+        ([], [False] * 6),
+    ):
+        known = Known(["id"], wanted)
+        assert known.mask(batch).tolist() == mask
+        assert bool(known) == bool(wanted)
+        assert set(known.found) <= set(wanted)
+        assert bool(known.found) == any(mask)
+        assert [bool(known.mask(batch.slice(start, 1))[0]) for start in range(6)] == mask
+    whole = Known([], record_ids(batch, [])[3:4])
+    assert whole.mask(batch).tolist() == [False, False, False, True, False, False]
+    assert not whole.mask(batch.select(["id"])).any()
+
+
+def test_known_records_among_many_are_found_and_no_other() -> None:
+    rows = 50_000
+    batch = pa.record_batch({"id": np.arange(rows)})
+    ids = record_ids(batch, ["id"])
+    wanted = np.random.default_rng(0).choice(rows, 300, replace=False)
+    known = Known(["id"], [ids[row] for row in wanted])
+    assert sorted(np.flatnonzero(known.mask(batch)).tolist()) == sorted(wanted.tolist())
+    assert known.found == sorted(ids[row] for row in wanted)
