@@ -82,8 +82,10 @@ def command(
     from flowguard.stages.workspace import STORE, store_in
 
     pipelines, root, runs = find(files or [], Path.cwd(), stored_elsewhere=STORE in os.environ)
-    local = serve.loopback(host)
-    mode = _mode(access, store_in(runs), runs, local=local, host=host)
+    published = [f"--{name}" for name, given in (("allowed-host", allowed_host), ("https", https)) if given]
+    published += ["--trusted-proxy"] if trusted_proxy else []
+    reached = f"At {host}" if not serve.loopback(host) else f"With {' and '.join(published)}" if published else ""
+    mode = _mode(access, store_in(runs), runs, reached=reached)
     proxies = serve.networks_of(trusted_proxy or [])
     if mode == "proxy" and not proxies:
         raise InputError(
@@ -109,7 +111,7 @@ def command(
     def tell() -> None:
         output.say(f"The desk is open: {url}")
         output.say(f"Pipelines: {', '.join(pipelines)}.")
-        for line in [*missed, *_who(desk, local=local)]:
+        for line in [*missed, *_who(desk, local=not reached)]:
             output.say(line)
         output.say("Ctrl-C closes it.")
 
@@ -139,8 +141,11 @@ def _queued(desk: Desk) -> list[str]:
     return said
 
 
-def _mode(wanted: Access | None, store: Store, runs: Path, *, local: bool, host: str) -> Access:
-    """How people come in, given who is known; raises `InputError` for a way that would let in anybody, or nobody."""
+def _mode(wanted: Access | None, store: Store, runs: Path, *, reached: str) -> Access:
+    """How people come in, given who is known; raises `InputError` for a way that would let in anybody, or nobody.
+
+    `reached` says by what others than this machine reach the desk; empty where they do not.
+    """
     known = store.users.all()
     able = [account.name for account in known if account.password]
     add = f"`flowguard users add NAME --role reviewer --runs {os.path.relpath(runs)}`"
@@ -150,9 +155,9 @@ def _mode(wanted: Access | None, store: Store, runs: Path, *, local: bool, host:
             f"give them passwords: `flowguard users passwd {known[0].name}`."
         )
     mode = wanted or (Access.password if able else Access.open)
-    if mode is Access.open and not local:
+    if mode is Access.open and reached:
         raise InputError(
-            f"At {host} others than this machine reach the desk, and nobody would be asked who they are. Add users "
+            f"{reached} others than this machine reach the desk, and nobody would be asked who they are. Add users "
             f"first ({add}), or let a proxy say who comes (--access proxy)."
         )
     if mode is Access.password and not able:

@@ -136,6 +136,8 @@ def test_without_users_it_opens_for_this_machine_alone(folder: Path, opened: lis
         assert "nobody would be asked who they are" in words
         assert "flowguard users add NAME --role reviewer --runs runs" in words
         assert words == refused("review", "--host", host, "--access", "open")
+    for option in (("--https",), ("--allowed-host", "desk.org"), ("--trusted-proxy", "10.0.0.2")):
+        assert f"With {option[0]} others than this machine reach the desk" in refused("review", *option)
     assert "Add one first: `flowguard users add" in refused("review", "--access", "password")
     assert len(opened) == 2
 
