@@ -62,8 +62,9 @@ def test_the_wheel_holds_flowguard_alone_typed_and_licensed(wheel: Path) -> None
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"flowguard"}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "flowguard").rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == modules
-    templates = {path.relative_to(ROOT).as_posix() for path in (ROOT / "flowguard/reports/templates").iterdir()}
-    assert {"flowguard/py.typed", *templates} <= set(names)
+    folders = ("reports/templates", "review/web/templates", "review/web/static")
+    beside = {path for folder in folders for path in (ROOT / "flowguard" / folder).iterdir()}
+    assert {"flowguard/py.typed", *(path.relative_to(ROOT).as_posix() for path in beside)} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert "License-Expression: Apache-2.0" in metadata
 
