@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from threading import BoundedSemaphore
 
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
@@ -50,6 +51,7 @@ def create_app(desk: Desk, routers: Sequence[APIRouter] = ROUTERS) -> FastAPI:
     app.state.desk = desk
     app.state.marks = derived(secret, "marks")
     app.state.throttle = Throttle()
+    app.state.gate = BoundedSemaphore(login.AT_ONCE)
     app.state.ended = Ended()
     app.include_router(login.router)
     for router in routers:

@@ -14,6 +14,9 @@ from flowguard.stages.users import recognised
 
 router = APIRouter()
 
+#: Log-ins at once: each takes a thread for as long as its password is hashed, and pages need some too.
+AT_ONCE = 8
+
 
 @router.get("/login")
 def ask(request: Request, next: str = "/") -> Response:
@@ -37,13 +40,18 @@ def log_in(
     name, back = name.strip(), within(next)
     if desk.mode != "password":
         return RedirectResponse(back, status_code=303)
-    wait = math.ceil(throttle.enter(name, address))
-    if wait > 0:
+    if not request.app.state.gate.acquire(blocking=False):
+        said, headers = "Many are logging in at this moment. Try again in a few seconds.", {"Retry-After": "3"}
+        return page(request, "login.html", status=429, headers=headers, next=back, name=name, said=said)
+    try:
+        wait = math.ceil(throttle.enter(name, address))
+        account = None if wait else recognised(desk.store, name, password)
+    finally:
+        request.app.state.gate.release()
+    if wait:
         time = f"{wait} seconds" if wait < 120 else f"{math.ceil(wait / 60)} minutes"
-        said, status = f"Too many wrong attempts. Wait {time}, then try again.", 429
-        headers = {"Retry-After": str(wait)}
-        return page(request, "login.html", status=status, headers=headers, next=back, name=name, said=said)
-    account = recognised(desk.store, name, password)
+        said, headers = f"Too many wrong attempts. Wait {time}, then try again.", {"Retry-After": str(wait)}
+        return page(request, "login.html", status=429, headers=headers, next=back, name=name, said=said)
     if account is None:
         said = "The name or the password is not right."
         return page(request, "login.html", status=401, next=back, name=name, said=said)

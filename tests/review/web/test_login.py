@@ -13,7 +13,7 @@ from flowguard.review.access import hashed
 from flowguard.review.web import who
 from flowguard.review.web.app import create_app
 from flowguard.review.web.desk import Desk
-from flowguard.review.web.login import within
+from flowguard.review.web.login import AT_ONCE, within
 from flowguard.review.web.throttle import FREE
 from tests.review.web.conftest import BASE, PASSWORD, Browse, log_in, router, token
 
@@ -78,6 +78,17 @@ def test_guessing_is_slowed_down_for_who_guesses_alone(browse: Browse) -> None:
     assert "Too many wrong attempts" in held.text
     elsewhere = TestClient(app, base_url=BASE, client=("10.0.0.7", 1), follow_redirects=False)
     assert log_in(elsewhere, "admin") == 303
+
+
+def test_a_crowd_that_logs_in_leaves_threads_for_pages(browse: Browse) -> None:
+    browser = browse()
+    gate = browser.app.state.gate  # type: ignore[attr-defined]
+    for _ in range(AT_ONCE):
+        assert gate.acquire(blocking=False)
+    assert [log_in(browser, "reviewer") for _ in range(2 * FREE)] == [429] * 2 * FREE
+    gate.release()
+    assert log_in(browser, "reviewer") == 303, "nobody's attempts were counted"
+    assert gate.acquire(blocking=False), "the place was given back"
 
 
 def test_logging_out_ends_the_session_and_its_copies(browse: Browse) -> None:
