@@ -15,7 +15,7 @@ from jinja2 import Environment
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
-from flowguard.explain.words import visible
+from flowguard.explain.words import expected, visible
 from flowguard.reports import STYLESHEET, environment
 from flowguard.reports.card import kept
 from flowguard.review.web.flash import flashed
@@ -72,7 +72,7 @@ def templates() -> Environment:
     """The templates of the desk, then those of the reports, whose macros they use: `{% import "parts.html" %}`."""
     made = environment(FOLDER / "templates")
     made.globals["static"] = static_url
-    made.filters.update(urlencode=_segment, visible=visible, pinned=kept, odds=odds)
+    made.filters.update(urlencode=_segment, visible=visible, pinned=kept, odds=odds, expected=expected)
     return made
 
 

@@ -138,4 +138,4 @@ def _text(value: Any) -> str | None:
 def _file(asked: Listing) -> str:
     """A name that every header and file system takes."""
     parts = [asked.pipeline, asked.wanted.batch or "", asked.wanted.state or asked.wanted.kind]
-    return "-".join("".join(c if c.isascii() and (c.isalnum() or c in "._") else "_" for c in p) for p in parts if p)
+    return "-".join("".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in p) for p in parts if p)

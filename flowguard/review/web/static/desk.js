@@ -84,7 +84,13 @@
   const press = (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     if (typing(event.target)) {
-      if (event.key === "Escape") (event.target.closest("[data-row]") || document.getElementById("main")).focus();
+      const note = event.key === "Enter" && event.target.matches('input[data-key="n"]');
+      if (note || event.key === "Escape") (event.target.closest("[data-row]") || document.getElementById("main")).focus();
+      if (note) {
+        // As a form's field it would press the form's first button, and confirm.
+        event.preventDefault();
+        if (event.target.value) say("The note is kept with the verdict: c confirmed, f false alarm, u unsure.");
+      }
       return;
     }
     if (event.key === "?") { event.preventDefault(); help(); return; }
