@@ -18,6 +18,7 @@ from flowguard.explain import Reason
 from flowguard.explain.words import redacted_reason
 from flowguard.reports.cells import cell
 from flowguard.reports.histogram import score_histogram
+from flowguard.reports.plots import score_plot
 from flowguard.stages.audit import Drawn, drawn_of
 from flowguard.stages.cases import Cases, cases_of
 from flowguard.stages.flagged import Flagged
@@ -31,6 +32,8 @@ from flowguard.store import QueuedBatch, QueuedCase, QueuedRecord
 
 #: Characters of a cell that the queue keeps; the table has the whole.
 LONGEST = 10_000
+#: The plot of a batch's scores is drawn for a desk and for a phone: name, width and height in CSS pixels.
+PLOTS = (("wide", 980, 240), ("narrow", 360, 220))
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,10 @@ def _batch(workspace: Workspace, manifest: Manifest, detector: Detector) -> Queu
             "asked": plain(manifest.asked_share),
             "threshold": plain(threshold),
             "histogram": shown,
+            # Drawn here, once: Matplotlib takes longer than a page may.
+            "plots": None
+            if histogram is None
+            else {name: score_plot(histogram, threshold, width=w, height=h) for name, w, h in PLOTS},
             "quarantine": manifest.quarantined,
             "notices": list(batch_notices(manifest, detector)),
             "calibrated": calibrated_on(calibration, manifest),

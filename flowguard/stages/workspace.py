@@ -20,12 +20,21 @@ STORE = "FLOWGUARD_STORE"
 
 def store_in(runs: Path) -> Store:
     """What is remembered between runs, opened once per process."""
-    return _opened(os.environ.get(STORE) or f"sqlite:///{runs.absolute() / 'flowguard.db'}")
+    return _opened(os.environ.get(STORE) or f"sqlite:///{runs.absolute() / 'flowguard.db'}", _Connections.kept)
+
+
+def keep_connections() -> None:
+    """From now on stores keep their connections: for a process that asks all the time and does not fork."""
+    _Connections.kept = True
+
+
+class _Connections:
+    kept = False
 
 
 @lru_cache(maxsize=8)
-def _opened(address: str) -> Store:
-    return Store.open(address)
+def _opened(address: str, pooled: bool) -> Store:
+    return Store.open(address, pooled=pooled)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,10 @@ _BEGIN = "flowguard_begin"
 
 @dataclass(frozen=True)
 class Database:
-    """Connections are opened for one transaction and closed after it, so that a store may cross threads and forks."""
+    """Connections are opened for one transaction and closed after it, so that a store may cross threads and forks.
+
+    A pooled one (`connected`) keeps them, and may not be used after a fork.
+    """
 
     engine: Engine
     address: str
@@ -61,15 +64,17 @@ class Database:
             yield connection
 
 
-def connected(address: URL) -> Database:
+def connected(address: URL, *, pooled: bool = False) -> Database:
     """The database at a parsed `address`; a SQLite file and its folder are made, PostgreSQL is not yet asked.
+
+    With `pooled` connections to PostgreSQL are kept, for a process that asks all the time and does not fork.
 
     Raises `InputError` for a folder in the place of a file, `StoreError` when the file cannot be made or opened or
     the driver of PostgreSQL is missing.
     """
     path = sqlite_path(address)
     if path is None:
-        return Database(_postgresql(address), shown(address))
+        return Database(_postgresql(address, pooled=pooled), shown(address))
     if path.is_dir():
         raise InputError(f"The store {shown(address)} is a folder. Name a file in it: sqlite:///{path}/flowguard.db")
     try:
@@ -84,11 +89,14 @@ def connected(address: URL) -> Database:
     return database
 
 
-def _postgresql(address: URL) -> Engine:
+def _postgresql(address: URL, *, pooled: bool) -> Engine:
     given = {"connect_timeout": CONNECT_SECONDS} if "connect_timeout" not in address.query else {}
     try:
         # Each statement after the lock must see what the one before us committed.
-        return create_engine(address, poolclass=NullPool, connect_args=given, isolation_level="READ COMMITTED")
+        level = "READ COMMITTED"
+        if pooled:
+            return create_engine(address, pool_pre_ping=True, connect_args=given, isolation_level=level)
+        return create_engine(address, poolclass=NullPool, connect_args=given, isolation_level=level)
     except ModuleNotFoundError as error:
         raise StoreError(
             f"The store {shown(address)} is a PostgreSQL database, whose driver is not installed ({error}). "

@@ -11,7 +11,7 @@ from datetime import datetime
 from operator import index
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, func, insert, select
 
 from flowguard.store.database import Database
 from flowguard.store.moment import utc
@@ -108,6 +108,13 @@ class Drift:
             ]
         kept = [record for record in records if record.alarms or not alarmed]
         return sorted(kept, key=lambda record: (record.batch, record.version))
+
+    def observed(self, pipeline: str) -> dict[int, tuple[int, datetime]]:
+        """How many batches each version has observed, and when the last was measured: a cheap question."""
+        counted = select(DRIFT.c.version, func.count().label("n"), func.max(DRIFT.c.measured_at).label("last"))
+        query = counted.where(DRIFT.c.pipeline == pipeline).group_by(DRIFT.c.version).order_by(DRIFT.c.version)
+        with self.database.reading() as connection:
+            return {row.version: (row.n, row.last) for row in connection.execute(query)}
 
     def alarmed(self, pipeline: str) -> list[tuple[str, int]]:
         """The batches and versions with alarms, without what was measured: a cheap question."""

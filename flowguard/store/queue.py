@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from operator import index
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, delete, func, insert, or_, select, true
+from sqlalchemy import ColumnElement, FromClause, Row, Select, delete, func, insert, or_, select, true
 
 from flowguard.store.database import Database
 from flowguard.store.queued import QueuedBatch, QueuedCase, QueuedRecord, Tally, Wanted
@@ -134,8 +134,8 @@ class Queue:
 
     def tallies(self, pipeline: str, batch: str | None = None) -> dict[str, Tally]:
         """How many records of every batch, or of one, are in which state."""
-        hidden = _RECORD.rule.is_not(None).label("hidden")
-        by = (_RECORD.batch, _RECORD.flagged, hidden, _RECORD.decision)
+        # By columns of one index in its order, which are then counted without a sort.
+        by = (_RECORD.batch, _RECORD.flagged, _RECORD.rule, _RECORD.decision)
         query = select(*by, func.count().label("n")).where(_RECORD.pipeline == pipeline).group_by(*by)
         if batch is not None:
             query = query.where(_RECORD.batch == batch)
@@ -144,13 +144,13 @@ class Queue:
             for row in connection.execute(query):
                 mine = counts.setdefault(row.batch, {})
                 names = [row.decision or "open"] if row.flagged else ["drawn"] + ["drawn_open"] * (not row.decision)
-                for name in ["suppressed"] if row.flagged and row.hidden else names:
+                for name in ["suppressed"] if row.flagged and row.rule is not None else names:
                     mine[name] = mine.get(name, 0) + row.n
         return {name: Tally(**mine) for name, mine in counts.items()}
 
     def records(self, pipeline: str, wanted: Wanted, *, most: int, skip: int = 0) -> list[QueuedRecord]:
         """The wanted records in their order, at most so many after those that are skipped, without their marks."""
-        query = _whole(_chosen(pipeline, wanted)).order_by(*_order(wanted)).limit(most).offset(skip)
+        query = _whole(pipeline, wanted).order_by(*_order(wanted)).limit(most).offset(skip)
         with self.database.reading() as connection:
             return [_record(row) for row in connection.execute(query)]
 
@@ -163,19 +163,19 @@ class Queue:
 
     def count(self, pipeline: str, wanted: Wanted) -> int:
         """How many records are wanted."""
-        query = select(func.count()).select_from(QUEUED_RECORDS).where(*_chosen(pipeline, wanted))
+        query = select(func.count()).select_from(_marked(wanted)).where(*_chosen(pipeline, wanted))
         with self.database.reading() as connection:
             return int(connection.execute(query).scalar_one())
 
     def last_entry(self, pipeline: str, wanted: Wanted) -> int | None:
         """The newest verdict on any of the wanted records, None where there is none."""
-        query = select(func.max(_RECORD.entry)).where(*_chosen(pipeline, wanted))
+        query = select(func.max(_RECORD.entry)).select_from(_marked(wanted)).where(*_chosen(pipeline, wanted))
         with self.database.reading() as connection:
             return connection.execute(query).scalar_one()
 
     def deliveries(self, pipeline: str, record_id: str) -> list[QueuedRecord]:
         """A record in every batch that has it in the queue, the batch that was scored last first."""
-        query = _whole([_RECORD.pipeline == pipeline, _RECORD.record_id == record_id])
+        query = _whole(pipeline, None).where(_RECORD.record_id == record_id)
         by_time = query.join(QUEUED_BATCHES, (_BATCH.pipeline == _RECORD.pipeline) & (_BATCH.batch == _RECORD.batch))
         with self.database.reading() as connection:
             return [_record(row) for row in connection.execute(by_time.order_by(_BATCH.scored_at.desc()))]
@@ -187,7 +187,10 @@ class Queue:
         found = []
         for later in (False, True):
             order = [column.asc() if later else column.desc() for column in at]
-            query = _whole([*_chosen(pipeline, wanted), _beyond(at, here, later=later)]).order_by(*order).limit(1)
+            # The first condition alone lets an index find the place to begin at.
+            near = _RECORD.p_value >= record.p_value if later else _RECORD.p_value <= record.p_value
+            beyond = (near, _beyond(at, here, later=later))
+            query = _whole(pipeline, wanted).where(*beyond).order_by(*order).limit(1)
             with self.database.reading() as connection:
                 row = connection.execute(query).one_or_none()
             found.append(None if row is None else _record(row))
@@ -247,13 +250,27 @@ def _text(document: Mapping[str, Any]) -> str:
     return json.dumps(dict(document), ensure_ascii=True, separators=(",", ":"))
 
 
-def _whole(conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
-    """The query of records with their documents and the names of those who decided."""
+def _whole(pipeline: str, wanted: Wanted | None) -> Select[Any]:
+    """The query of records with their documents and the names of those who decided: the wanted ones, or all."""
     same = (QUEUED_DOCUMENTS.c[name] == _RECORD[name] for name in ("pipeline", "batch", "record_id"))
     said = (VERDICTS.c.pipeline == _RECORD.pipeline) & (VERDICTS.c.id == _RECORD.entry)
     columns = [column for column in QUEUED_RECORDS.columns if column.name != "pipeline"]
-    joined = QUEUED_RECORDS.join(QUEUED_DOCUMENTS, _all(same)).outerjoin(VERDICTS, said)
-    return select(*columns, QUEUED_DOCUMENTS.c.document, VERDICTS.c.who).select_from(joined).where(*conditions)
+    joined = _marked(wanted).join(QUEUED_DOCUMENTS, _all(same)).outerjoin(VERDICTS, said)
+    query = select(*columns, QUEUED_DOCUMENTS.c.document, VERDICTS.c.who).select_from(joined)
+    return query.where(*([_RECORD.pipeline == pipeline] if wanted is None else _chosen(pipeline, wanted)))
+
+
+def _marked(wanted: Wanted | None) -> FromClause:
+    """The records with all the marks that are wanted; a database may begin at either."""
+    found: FromClause = QUEUED_RECORDS
+    if wanted is None:
+        return found
+    column = [("", wanted.column)] if wanted.column is not None else []
+    for place, (name, value) in enumerate([*column, *wanted.context.items()]):
+        mark = QUEUED_MARKS.alias(f"mark{place}").c
+        same = (mark[part] == _RECORD[part] for part in ("pipeline", "batch", "record_id"))
+        found = found.join(mark.pipeline.table, _all(same) & (mark.name == name) & (mark.value == value))
+    return found
 
 
 def _all(conditions: Iterator[ColumnElement[bool]]) -> ColumnElement[bool]:
@@ -289,18 +306,16 @@ def _chosen(pipeline: str, wanted: Wanted) -> list[ColumnElement[bool]]:
         found.append(_RECORD.p_value >= wanted.p_least)
     if wanted.p_most is not None:
         found.append(_RECORD.p_value <= wanted.p_most)
-    marks = [("", wanted.column)] if wanted.column is not None else []
-    for name, value in [*marks, *wanted.context.items()]:
-        mark = (_MARK.pipeline == _RECORD.pipeline) & (_MARK.name == name) & (_MARK.value == value)
-        same = (_MARK.batch == _RECORD.batch) & (_MARK.record_id == _RECORD.record_id)
-        found.append(select(_MARK.value).where(mark, same).exists())
     for word in storable(wanted.text, LONGEST_KEY).lower().split():
         found.append(or_(_RECORD.record_id == word, func.lower(_RECORD.search).contains(word, autoescape=True)))
     return found
 
 
 def _order(wanted: Wanted) -> tuple[ColumnElement[Any], ...]:
-    strangest = (_RECORD.p_value.asc(), _RECORD.score.desc(), _RECORD.batch.asc(), _RECORD.record_id.asc())
+    p_value: ColumnElement[Any] = _RECORD.p_value
+    if wanted.text:
+        p_value = p_value + 0.0  # few records have the text: to walk all of them in order would take longest
+    strangest = (p_value.asc(), _RECORD.score.desc(), _RECORD.batch.asc(), _RECORD.record_id.asc())
     if wanted.order == "newest":
         return (_RECORD.batch.desc(), *strangest)
     if wanted.order == "key":

@@ -165,7 +165,8 @@ QUEUED_RECORDS = Table(
     Index("queued_records_by_p_value", "pipeline", "p_value", "score", "record_id"),
     Index("queued_records_by_decision", "pipeline", "batch", "flagged", "rule", "decision"),
     Index("queued_records_by_record", "pipeline", "record_id"),
-    Index("queued_records_by_case", "pipeline", "batch", "case_id", "decision"),
+    Index("queued_records_by_case", "pipeline", "batch", "flagged", "rule", "case_id", "decision", "entry"),
+    Index("queued_records_by_key", "pipeline", "search"),
 )
 
 QUEUED_DOCUMENTS = Table(

@@ -40,16 +40,18 @@ class Store:
     rules: Rules = field(repr=False)
 
     @classmethod
-    def open(cls, url: str) -> Store:
+    def open(cls, url: str, *, pooled: bool = False) -> Store:
         """The store at `url`, made if there is none and brought to this flowguard's schema if it is older.
 
         `sqlite:///relative.db` or `sqlite:////absolute.db` for the processes of one machine (a file on a network drive
         is not safe), `postgresql://user:password@host/database` for several, always with the driver psycopg.
 
+        With `pooled` connections to PostgreSQL are kept, for a process that asks all the time and does not fork.
+
         Any number of processes may open a new store at once. Raises `InputError` for an address that can be no store
         and `StoreError` when it cannot be reached, read or written, or was made by a newer flowguard.
         """
-        database = connected(parsed(url))
+        database = connected(parsed(url), pooled=pooled)
         upgrade(database)
         return cls(
             database=database,

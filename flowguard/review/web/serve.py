@@ -13,6 +13,7 @@ import uvicorn
 from flowguard.errors import FlowguardError, InputError
 from flowguard.review.web.app import create_app
 from flowguard.review.web.desk import LOOPBACK, Desk
+from flowguard.stages.workspace import keep_connections
 
 PORT = 8765
 _TRIED = 20
@@ -103,6 +104,7 @@ def serve(desk: Desk, listener: socket.socket, ready: Callable[[], None]) -> Non
 
     What is being answered then has a few seconds to end. Raises `FlowguardError` when the server cannot start.
     """
+    keep_connections()
     # The application looks at the proxy's headers itself, once it has seen whom the connection came from.
     config = uvicorn.Config(
         create_app(desk),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import lru_cache
 from threading import Lock
 from typing import Any
 
@@ -14,11 +13,10 @@ from markupsafe import Markup
 from flowguard.explain import Reason
 from flowguard.reports.card import card
 from flowguard.reports.page import FlaggedRecord, ScoreHistogram
-from flowguard.reports.plots import score_plot
-from flowguard.store import Queue, QueuedBatch, QueuedRecord
+from flowguard.stages.enqueue import PLOTS
+from flowguard.store import QueuedBatch, QueuedRecord
 
 DRAWING = Lock()  # Matplotlib's settings are of the process, not of a thread
-SIZES = (("wide", 980, 240), ("narrow", 360, 220))
 #: Pixels of a plot left and right of its axes.
 _LEFT, _RIGHT = 56, 16
 
@@ -58,20 +56,9 @@ def histogram_of(batch: QueuedBatch) -> ScoreHistogram | None:
     )
 
 
-@lru_cache(maxsize=256)
-def _plots(queue: Queue, pipeline: str, batch: str, bundle: str, fingerprint: str) -> dict[str, Markup]:
-    found = queue.batch(pipeline, batch)
-    histogram = None if found is None else histogram_of(found)
-    if found is None or histogram is None:
-        return {}
-    threshold = _number(found.document["threshold"])
-    with DRAWING:
-        return {name: Markup(score_plot(histogram, threshold, width=w, height=h)) for name, w, h in SIZES}
-
-
-def score_plots(queue: Queue, batch: QueuedBatch) -> dict[str, Markup]:
-    """The plot of a batch's scores for a desk and for a phone; drawn once."""
-    return _plots(queue, batch.pipeline, batch.batch, batch.bundle, batch.fingerprint)
+def score_plots(batch: QueuedBatch) -> dict[str, Markup]:
+    """The plots of a batch's scores, for a desk and for a phone, which were drawn when it was queued."""
+    return {name: Markup(batch.document["plots"][name]) for name in batch.document.get("plots") or ()}
 
 
 def marked(batch: QueuedBatch, score: float) -> dict[str, str]:
@@ -81,7 +68,7 @@ def marked(batch: QueuedBatch, score: float) -> dict[str, str]:
         return {}
     left, right = float(histogram.edges[0]), float(histogram.edges[-1])
     part = min(max((score - left) / (right - left), 0.0), 1.0)
-    return {name: f"{100 * (_LEFT + part * (w - _LEFT - _RIGHT)) / w:.2f}" for name, w, _ in SIZES}
+    return {name: f"{100 * (_LEFT + part * (w - _LEFT - _RIGHT)) / w:.2f}" for name, w, _ in PLOTS}
 
 
 def _numbers(reason: Mapping[str, Any]) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def record(
         after=asked.record_href(after.record_id, after.batch) if after else None,
         entries=workspace.store.verdicts.history(pipeline, record_id),
         deliveries=found,
-        plots=score_plots(queue, of),
+        plots=score_plots(of),
         marks=marked(of, one.score),
         root=f"/p/{quote(pipeline, safe='')}",
     )

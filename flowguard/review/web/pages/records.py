@@ -52,7 +52,7 @@ def of_batch(
         few=FEW_CASES,
         before=near[0],
         after=near[1],
-        plots=score_plots(queue, found),
+        plots=score_plots(found),
         document=found.document,
         **_list(workspace, asked),
         **_filters(workspace, asked),
@@ -90,8 +90,9 @@ def of_case(
 def _list(workspace: Workspace, asked: Listing) -> dict[str, Any]:
     """One page of a list, as `record_list` of `desk_parts.html` shows it."""
     queue, name = workspace.store.queue, asked.pipeline
-    total = queue.count(name, asked.wanted)
     found: list[QueuedRecord] = queue.records(name, asked.wanted, most=PER_PAGE, skip=asked.skip)
+    last = len(found) < PER_PAGE and (found or asked.page == 1)  # then it is known how many there are
+    total = asked.skip + len(found) if last else queue.count(name, asked.wanted)
     return {
         "listing": asked,
         "total": total,

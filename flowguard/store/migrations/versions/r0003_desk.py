@@ -55,7 +55,8 @@ def upgrade() -> None:
         ("p_value", ["pipeline", "p_value", "score", "record_id"]),
         ("decision", ["pipeline", "batch", "flagged", "rule", "decision"]),
         ("record", ["pipeline", "record_id"]),
-        ("case", ["pipeline", "batch", "case_id", "decision"]),
+        ("case", ["pipeline", "batch", "flagged", "rule", "case_id", "decision", "entry"]),
+        ("key", ["pipeline", "search"]),
     )
     for name, columns in records:
         op.create_index(f"queued_records_by_{name}", "queued_records", columns)
