@@ -61,7 +61,7 @@ class Autoregressive(Bijection):
     ) -> tuple[Tensor, Tensor]:
         # Columns lie in order, each in one run of memory; returned transposed, so that the next layer finds them so.
         columns = self.in_order(hold(x, observed))
-        parameters = self.network.planes(self._seen(columns, context)).transpose(1, 2)
+        parameters = self.network.planes(self.seen(columns, context)).transpose(1, 2)
         z, log_slope = (self.as_given(found) for found in self.transformer.forward(columns, parameters))
         return hold(z, observed), hold(log_slope, observed)
 
@@ -74,7 +74,7 @@ class Autoregressive(Bijection):
         """`(features, batch)` in the layer's order to `(batch, features)` in that of the records."""
         return columns.T if self.back is None else columns.index_select(0, self.back).T
 
-    def _seen(self, columns: Tensor, context: Tensor | None) -> Tensor:
+    def seen(self, columns: Tensor, context: Tensor | None) -> Tensor:
         """The network's inputs in order of degree, of columns in order."""
         given = with_context(columns[:0].T, context, self.context_features)
         return torch.cat((given.T, squash(columns))) if self.context_features else squash(columns)
@@ -112,5 +112,5 @@ class Autoregressive(Bijection):
         self, x: Tensor, z: Tensor, context: Tensor | None = None, *, observed: Tensor | None = None
     ) -> Tensor:
         # One pass of the network tells the parameters of all columns.
-        parameters = self.network.planes(self._seen(self.in_order(hold(x, observed)), context)).transpose(1, 2)
+        parameters = self.network.planes(self.seen(self.in_order(hold(x, observed)), context)).transpose(1, 2)
         return hold(self.as_given(self.transformer.inverse(self.in_order(z), parameters)), observed)

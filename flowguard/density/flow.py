@@ -14,7 +14,8 @@ from flowguard.density.pieces import pieces
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
-def _log_normal(z: Tensor) -> Tensor:
+def log_normal(z: Tensor) -> Tensor:
+    """The standard normal's log density of each z."""
     return -0.5 * z * z - _HALF_LOG_TWO_PI
 
 
@@ -69,7 +70,7 @@ class Flow(nn.Module):
         if self.triangular:  # one sum over the columns, not one in each layer
             return self._terms(x, context, observed).sum(-1)
         z, log_det = self.bijection(x, context, observed=observed)
-        return hold(_log_normal(z), observed).contiguous().sum(-1) + log_det
+        return hold(log_normal(z), observed).contiguous().sum(-1) + log_det
 
     def terms(self, x: Tensor, context: Tensor | None = None, *, observed: Tensor | None = None) -> Tensor:
         """log p(x_i | earlier columns, context), `(batch, features)`, 0 where unobserved."""
@@ -78,7 +79,7 @@ class Flow(nn.Module):
 
     def _terms(self, x: Tensor, context: Tensor | None, observed: Tensor | None) -> Tensor:
         z, log_slope = self.bijection.forward_columns(x, context, observed=observed)
-        return (hold(_log_normal(z), observed) + log_slope).contiguous()
+        return (hold(log_normal(z), observed) + log_slope).contiguous()
 
     def terms_and_ensemble(
         self, x: Tensor, context: Tensor | None = None, *, observed: Tensor | None = None

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from flowguard.density.squash import calm, squash
-from flowguard.density.triangular import Plan, parameters_of
+from flowguard.density.triangular import Plan, parameters_of, run
 from flowguard.density.unrolled import Unrolled
 
 ALIGNED = 8
@@ -136,11 +136,22 @@ class MaskedNetwork(nn.Module):
         if self.constant is not None:
             constant = self.constant if self.onto is None else self.constant.index_select(0, self.onto)
             return constant.unsqueeze(-1).expand(-1, -1, inputs.shape[1])
-        direct, *weights = self._weights()
+        direct, *weights = self.weights()
         dropout = self.dropout if self.training else 0.0
         return parameters_of(self.plan, inputs, calm(inputs), direct, weights, dropout=dropout)
 
-    def _weights(self) -> list[Tensor]:
+    def planes_and_seen(self, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """`planes`, for good, and what each layer saw `(1 + inputs or units, batch)`, a row of ones first.
+
+        Only without gradients.
+        """
+        if self.constant is not None:
+            return self.planes(inputs), []
+        seen: list[Tensor] = []
+        direct, *weights = self.weights()
+        return run(self.plan, 0.0, inputs, calm(inputs), direct, weights, seen), seen
+
+    def weights(self) -> list[Tensor]:
         """What `parameters_of` multiplies with, the direct path first; made once where records are scored."""
         if self.training or torch.is_grad_enabled():
             return self._fold()

@@ -228,6 +228,13 @@ class RecordDensity(nn.Module):
         mixed = self.orders > 1
         return RecordTerms(log_mass, terms.sum(-1) + ensemble, mass_terms, density_terms, ensemble, mixed=mixed)
 
+    def beside(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
+        """All but the numbers' values: `log_mass` `(n,)`, what the flow is conditioned on, and which values are there.
+
+        It stays as it is while values change and none comes or goes. Without experts.
+        """
+        return self._mass_terms(inputs).sum(-1), self._given(inputs), self.observed(inputs.codes)
+
     def observed(self, codes: Tensor) -> Tensor:
         """Which numbers have a continuous value, bool `(n, m)`."""
         return codes.index_select(1, self.numbers) == VALUE

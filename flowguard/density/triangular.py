@@ -30,7 +30,7 @@ def blocks(seen: Sequence[int]) -> tuple[Block, ...]:
         >>> blocks([1] * 32 + [5] * 32)
         ((slice(0, 32, None), 1), (slice(32, 64, None), 5))
     """
-    count = max(1, min(MOST_BLOCKS, len(seen) // LEAST_ROWS))
+    count = max(1, min(MOST_BLOCKS, len(seen) // LEAST_ROWS)) if seen else 0
     found: list[Block] = []
     for place in range(count):
         first, last = place * len(seen) // count, (place + 1) * len(seen) // count
@@ -83,10 +83,10 @@ def parameters_of(
     """
     if torch.is_grad_enabled():
         return _Pass.apply(plan, dropout, inputs, calm, direct, *weights)
-    return _pass(plan, dropout, inputs, calm, direct, weights)
+    return run(plan, dropout, inputs, calm, direct, weights)
 
 
-def _pass(
+def run(
     plan: Plan,
     dropout: float,
     inputs: Tensor,
@@ -95,7 +95,10 @@ def _pass(
     weights: Sequence[Tensor],
     kept: list[Tensor] | None = None,
 ) -> Tensor:
-    """The pass itself. `kept` receives what each layer saw; without it, what is returned holds until the next pass."""
+    """The pass itself, as `parameters_of` and without gradients.
+
+    `kept` receives what each layer saw; without it, what is returned holds until the next pass.
+    """
     batch = inputs.shape[1]
     seen = _with_one(inputs, len(inputs), kept=kept is not None)
     seen[1:] = calm
@@ -106,7 +109,7 @@ def _pass(
             kept.append(seen)
         if not residual:
             hidden = scratch("hidden", inputs, len(weight), batch)
-        _product(plan.layers[place], weight, seen, hidden, add=residual)
+        multiply(plan.layers[place], weight, seen, hidden, add=residual)
         if kept is not None or len(seen) != 1 + len(hidden):
             seen = _with_one(inputs, len(hidden), kept=kept is not None)
         torch.clamp_min(hidden, 0.0, out=seen[1:])
@@ -116,7 +119,7 @@ def _pass(
         kept.append(seen)
     shape = len(weights[-1]), batch
     found = scratch("parameters", inputs, *shape) if kept is None else inputs.new_empty(shape)
-    _product(plan.layers[-1], weights[-1], seen, found)
+    multiply(plan.layers[-1], weights[-1], seen, found)
     found = found.unflatten(0, (-1, plan.size))
     found[:, 0] += direct @ inputs
     return found
@@ -130,7 +133,7 @@ class _Pass(Function):
         ctx: Any, plan: Plan, dropout: float, inputs: Tensor, calm: Tensor, direct: Tensor, *weights: Tensor
     ) -> Tensor:
         kept: list[Tensor] = []
-        found = _pass(plan, dropout, inputs, calm, direct, weights, kept)
+        found = run(plan, dropout, inputs, calm, direct, weights, kept)
         ctx.save_for_backward(inputs, direct, *weights, *kept)
         ctx.plan, ctx.dropout = plan, dropout
         return found
@@ -175,8 +178,8 @@ def _with_one(like: Tensor, rows: int, *, kept: bool) -> Tensor:
     return room
 
 
-def _product(of: tuple[Block, ...], weight: Tensor, seen: Tensor, out: Tensor, *, add: bool = False) -> None:
-    """weight @ seen, into `out` or on top of it."""
+def multiply(of: tuple[Block, ...], weight: Tensor, seen: Tensor, out: Tensor, *, add: bool = False) -> None:
+    """weight @ seen, into `out` or on top of it; `of` are the blocks of `weight` that are not all 0."""
     for rows, columns in _on(of, weight):
         if add:
             out[rows].addmm_(weight[rows, :columns], seen[:columns])

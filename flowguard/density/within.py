@@ -21,4 +21,4 @@ def within(values: Tensor, bound: float) -> bool:
     if not values.numel():
         return True
     low, high = torch.aminmax(values.detach())
-    return bool((low >= -bound) & (high <= bound))
+    return low.item() >= -bound and high.item() <= bound

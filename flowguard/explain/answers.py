@@ -30,7 +30,8 @@ SPARE = 1
 """Columns beyond those told that are looked at closely, once the first is put right."""
 WORKERS = 2
 """Blocks of records that are worked on at once."""
-_BLOCK = 128
+_LEAST, _MOST = 64, 512
+"""Records in a block: of more the columns that are looked at closely share their work better, at more memory."""
 
 
 class Answers:
@@ -57,10 +58,10 @@ class Answers:
         self.contrasts = np.full((n, d), -np.inf)
         self.pairs: dict[int, Pair] = {}
         self._found: dict[int, tuple[list[int], list[Conditional]]] = {column: ([], []) for column in range(d)}
-        lock = Lock()
+        lock, block = Lock(), min(max(_LEAST, -(-n // WORKERS)), _MOST)
 
         def answer(start: int) -> None:
-            rows = np.arange(start, min(n, start + _BLOCK))
+            rows = np.arange(start, min(n, start + block))
             found = self._answer(
                 inputs.take(torch.from_numpy(rows)), rows, None if shares is None else shares[rows], top
             )
@@ -71,7 +72,7 @@ class Answers:
 
         # Each thread of Python computes on as many threads of torch as are set here, so bits do not depend on them.
         with ThreadPoolExecutor(WORKERS) as pool:
-            list(pool.map(answer, range(0, n, _BLOCK)))
+            list(pool.map(answer, range(0, n, block)))
         self._joined: dict[int, tuple[Rows, Conditional]] = {}
         for column, (known, parts) in self._found.items():
             if known:
@@ -106,7 +107,7 @@ class Answers:
     ) -> list[tuple[int, Rows, Conditional]]:
         """Contrasts and pairs of some records; returns (column, its rows, conditionals) of the closer looks."""
         exact = self.expected.conditionals(self.density, self.encoder, inputs)
-        coarse = exact if exact.scout is None else exact.under(exact.scout)
+        coarse = exact.ahead if exact.scout else exact
         contrasts = np.full(inputs.codes.shape, -np.inf)
         asked = _by_column(_standing_out(exact, shares))
         for (column, its), found in zip(asked, coarse.of(asked, rounds=0), strict=True):

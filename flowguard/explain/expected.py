@@ -81,8 +81,7 @@ class Expected:
 
     def conditionals(self, density: RecordDensity, encoder: Encoder, inputs: Inputs) -> Conditionals:
         """Those of `inputs`, looked for as the levels were calibrated: where experts are costly the flow goes ahead."""
-        scout = None if density.experts is None else density.flow_log_prob
-        return Conditionals(density, encoder, inputs, outline=self.outline, scout=scout)
+        return Conditionals(density, encoder, inputs, outline=self.outline, scout=True)
 
     def to_state(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """JSON facts and float64 arrays, from which `from_state` makes the same bit for bit."""

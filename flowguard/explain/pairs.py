@@ -101,7 +101,7 @@ def _peaks(exact: Conditionals, wanted: list[tuple[int, tuple[int, int]]]) -> tu
     best = np.full(len(wanted), -np.inf)
     for turn in range(3):
         held, free = (0, 1) if turn % 2 == 0 else (1, 0)
-        moved = exact.among(_moved(exact, wanted, held, places[:, held]))
+        moved = exact.among(_moved(exact, wanted, held, places[:, held]), whole=True)
         asked = [(int(exact.valued[pair[free]]), np.array([place])) for place, (_, pair) in enumerate(wanted)]
         for place, found in enumerate(moved.of(asked, rounds=min(turn, 1))):
             assert found.profile is not None

@@ -6,28 +6,27 @@ column order: it exists for every family, and for mixtures of densities.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from flowguard.explain.conditional import FIRST, MISSING, VALUE, Conditional
 from flowguard.explain.outline import Outline, axis_values
 from flowguard.explain.profile import Profile
+from flowguard.explain.tried import Tried
 
 if TYPE_CHECKING:
     from flowguard.density import Inputs, RecordDensity
+    from flowguard.density.replacing import Replacing
     from flowguard.encoding import Encoder
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
-LogProb = Callable[["Inputs"], Tensor]
 
 TILE = 512
 """Rows that the density sees in every call, so that a record's bits do not depend on what is explained beside it."""
@@ -43,8 +42,9 @@ _FEW, _MANY = 16, 128
 class Conditionals:
     """The conditionals of records under a density; `outline` says where values are looked for.
 
-    `inputs` are the records, in float64 on the CPU. `log_prob` may stand in for the density's own (a cheaper one), or
-    `scout` find the places at which the density is asked once, where that is costly.
+    `inputs` are the records, in float64 on the CPU. With `scout` the flow goes ahead of experts, where there are any,
+    and finds the places at which the density is asked once; `experts` False leaves them out altogether. `whole`: every
+    record is asked as a whole, which is cheaper where each has a column of its own.
     """
 
     def __init__(
@@ -54,17 +54,20 @@ class Conditionals:
         inputs: Inputs,
         *,
         outline: Outline | None = None,
-        log_prob: LogProb | None = None,
-        scout: LogProb | None = None,
+        scout: bool = False,
+        experts: bool = True,
+        whole: bool = False,
     ) -> None:
-        self.density, self.encoder, self.inputs = density, encoder, inputs
+        self.density, self.encoder, self.inputs, self.whole = density, encoder, inputs, whole
         columns = density.discrete.columns
         self.kinds = [column.kind for column in columns]
         self.numbers = np.array([i for i, kind in enumerate(self.kinds) if kind == "number"], dtype=np.intp)
         self.integers = np.array([i for i, kind in enumerate(self.kinds) if kind == "integer"], dtype=np.intp)
         self.valued = np.concatenate([self.numbers, self.integers])
         self.place = {int(i): place for place, i in enumerate(self.valued)}
-        self.log_prob, self.scout = log_prob or density.log_prob, scout
+        self.experts = experts and density.experts is not None
+        self.scout = scout and self.experts
+        self.log_prob = density.log_prob if self.experts else density.flow_log_prob
         context = inputs.context.double().numpy()
         self.outline = outline or Outline.plain(len(self.valued), context.shape[1])
         self.values = axis_values(inputs, self.numbers, self.integers)
@@ -72,15 +75,19 @@ class Conditionals:
         self.means = self.outline.given_others(self.values, self.off)
         self.log_observed = self.evaluate([inputs])[0]
 
-    def among(self, inputs: Inputs) -> Conditionals:
+    def among(self, inputs: Inputs, *, whole: bool = False) -> Conditionals:
         """Of other records, in the same way."""
-        return Conditionals(
-            self.density, self.encoder, inputs, outline=self.outline, log_prob=self.log_prob, scout=self.scout
-        )
+        how = {"outline": self.outline, "scout": self.scout, "experts": self.experts}
+        return Conditionals(self.density, self.encoder, inputs, **how, whole=whole)  # type: ignore[arg-type]
 
-    def under(self, log_prob: LogProb) -> Conditionals:
-        """Of the same records under another density of them."""
-        return Conditionals(self.density, self.encoder, self.inputs, outline=self.outline, log_prob=log_prob)
+    @cached_property
+    def ahead(self) -> Conditionals:
+        """Of the same records under the flow alone."""
+        found = Conditionals(
+            self.density, self.encoder, self.inputs, outline=self.outline, experts=False, whole=self.whole
+        )
+        found.__dict__["_replacing"] = self._replacing
+        return found
 
     # -- the joint density -------------------------------------------------------------------------------------------
 
@@ -99,56 +106,62 @@ class Conditionals:
                 found.append(self.log_prob(every.take(rows)).double().numpy()[: len(every) - start])
         return np.split(np.concatenate(found), np.cumsum(sizes)[:-1])
 
+    def log_probs(self, tried: Sequence[Tried]) -> list[Array]:
+        """log p of the records with each of the values, (n, k) each."""
+        found = [np.empty(one.codes.shape) for one in tried]
+        quick = [self._quick(one) for one in tried]
+        slow = [one.take(~some) for one, some in zip(tried, quick, strict=True)]
+        logs = self.evaluate([self._inputs(one) for one in slow])
+        for one, some, rest, array, log in zip(tried, quick, slow, found, logs, strict=True):
+            array[~some] = log.reshape(rest.codes.shape)
+            if some.any():
+                array[some] = self._replaced(one.take(some))
+        return found
+
+    def _quick(self, tried: Tried) -> NDArray[np.bool_]:
+        """The records in which nothing but a number's value changes: not that there is one."""
+        if self.whole or self.experts or self.kinds[tried.column] != "number":
+            return np.zeros(len(tried.rows), dtype=bool)
+        own = self.inputs.codes[:, tried.column].numpy()[tried.rows]
+        return (own == VALUE) & tried.valued.all(axis=1)
+
+    def _replaced(self, tried: Tried) -> Array:
+        rows = torch.from_numpy(np.asarray(tried.rows, dtype=np.int64))
+        with torch.inference_mode():
+            return self._replacing.log_prob(rows, tried.column, torch.from_numpy(tried.first)).numpy()
+
+    @cached_property
+    def _replacing(self) -> Replacing:
+        from flowguard.density.replacing import Replacing
+
+        with torch.inference_mode():
+            return Replacing(self.density, self.inputs)
+
     def with_values(self, rows: Rows, column: int, axis: Array) -> tuple[Inputs, Array, Array]:
         """The records at `rows` with each of the values `axis` (n, k) in one column, n k of them, row by row.
 
         Returned with the values that these are on the axis, of an integer the lower edge of its step, and the log of
         the step's width, which is 0 of a number; (n, k) each. A value that is an atom has NaN for both.
         """
-        feature = self.encoder.features[column]
-        coded = feature.encode(pa.array(feature.decode(axis.reshape(-1))), None)
-        assert coded.first is not None
-        assert coded.second is not None
-        wide = np.zeros(axis.size) if self.kinds[column] == "number" else coded.second
-        point, log_width = (
-            np.where(coded.codes == VALUE, part, np.nan).reshape(axis.shape) for part in (coded.first, wide)
-        )
-        return self._placed(self._repeated(rows, axis.shape[1]), column, coded), point, log_width
+        tried = Tried.values(self.encoder, rows, column, axis)
+        return self._inputs(tried), *self._points(tried)
 
     def with_codes(self, rows: Rows, column: int, codes: NDArray[np.int64]) -> Inputs:
         """The records at `rows` with each of `codes` (n, k) in one column, n k of them, row by row; none is a value."""
-        given = self._repeated(rows, codes.shape[1])
-        if self.kinds[column] == "category":
-            replaced = given.codes.clone()
-            replaced[:, column] = torch.from_numpy(codes.reshape(-1))
-            return replace(given, codes=replaced)
-        feature = self.encoder.features[column]
-        levels = [None if code == MISSING else feature.level_of(int(code)) for code in codes.reshape(-1)]
-        return self._placed(given, column, feature.encode(pa.array(levels, pa.float64()), None))
+        if self.kinds[column] != "category":
+            return self._inputs(Tried.named(self.encoder, rows, column, codes))
+        many = self.inputs.take(torch.from_numpy(np.repeat(np.asarray(rows, dtype=np.int64), codes.shape[1])))
+        replaced = many.codes.clone()
+        replaced[:, column] = torch.from_numpy(codes.reshape(-1))
+        return replace(many, codes=replaced)
 
-    def _repeated(self, rows: Rows, times: int) -> Inputs:
-        return self.inputs.take(torch.from_numpy(np.repeat(np.asarray(rows, dtype=np.int64), times)))
+    def _inputs(self, tried: Tried) -> Inputs:
+        return tried.inputs(self.inputs, self.place[tried.column], len(self.numbers))
 
-    def _placed(self, given: Inputs, column: int, coded: object) -> Inputs:
-        place, m = self.place[column], len(self.numbers)
-
-        def put(part: Tensor | None, at: int, values: Array | None) -> Tensor | None:
-            if part is None or values is None:
-                return part
-            part = part.clone()
-            part[:, at] = torch.from_numpy(values)
-            return part
-
-        one: dict[str, Tensor | None] = {"codes": put(given.codes, column, coded.codes)}  # type: ignore[attr-defined]
-        first, second = coded.first, coded.second  # type: ignore[attr-defined]
-        one["line"] = put(given.line, place, coded.line)  # type: ignore[attr-defined]
-        if place < m:
-            one["x"] = put(given.x, place, first)
-            one["log_stretch"] = put(given.log_stretch, place, coded.line_slope - second)  # type: ignore[attr-defined]
-        else:
-            one["lower"] = put(given.lower, place - m, first)
-            one["log_width"] = put(given.log_width, place - m, second)
-        return replace(given, **one)  # type: ignore[arg-type]
+    def _points(self, tried: Tried) -> tuple[Array, Array]:
+        """Where the values lie, and the log width of their steps; NaN for atoms."""
+        wide = np.zeros(tried.codes.shape) if self.kinds[tried.column] == "number" else tried.second
+        return np.where(tried.valued, tried.first, np.nan), np.where(tried.valued, wide, np.nan)
 
     # -- conditionals ------------------------------------------------------------------------------------------------
 
@@ -214,9 +227,9 @@ class Conditionals:
         return np.concatenate(found)
 
     def _profiles(self, asked: Sequence[tuple[int, Rows]], rounds: int) -> list[Profile | None]:
-        if self.scout is None or not rounds:
+        if not self.scout or not rounds:
             return self._searched(asked, rounds, [None] * len(asked), ordered=rounds > 0)
-        ahead = self.under(self.scout)._searched(asked, rounds, [None] * len(asked), ordered=True)
+        ahead = self.ahead._searched(asked, rounds, [None] * len(asked), ordered=True)
         return self._searched(asked, 0, ahead, anew=True)
 
     def _searched(
@@ -242,11 +255,12 @@ class Conditionals:
                     tried.append(np.hstack([before.where_to_look(WIDTH - 2), ends]))
                 else:
                     tried.append(before.where_to_look(WIDTH))
-            laid = [self.with_values(asked[p][1], asked[p][0], axis) for p, axis in zip(places, tried, strict=True)]
-            logs = self.evaluate([inputs for inputs, _, _ in laid])
-            for place, (_, points, wide), log in zip(places, laid, logs, strict=True):
-                log = log.reshape(points.shape)
-                found[place] = self._joined(*asked[place], None if anew else found[place], points, wide, log)
+            laid = [
+                Tried.values(self.encoder, asked[p][1], asked[p][0], axis)
+                for p, axis in zip(places, tried, strict=True)
+            ]
+            for place, one, log in zip(places, laid, self.log_probs(laid), strict=True):
+                found[place] = self._joined(*asked[place], None if anew else found[place], *self._points(one), log)
         return found
 
     def _joined(

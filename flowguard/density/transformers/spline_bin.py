@@ -50,16 +50,16 @@ def _found(
     # Added up one by one: how torch sums along rows of memory depends on the place in them.
     sums = scratch("sums", parameters, 2, bins + 1, *shape)
     sums[:, 0] = 0.0
-    for place in range(bins):
-        torch.add(sums[:, place], weights[:, place], out=sums[:, place + 1])
+    rungs = sums.unbind(1)
+    for place, weight in enumerate(weights.unbind(1)):
+        torch.add(rungs[place], weight, out=rungs[place + 1])
     total = sums[:, bins].clone()
     # The edges in place of the sums; both ends exactly, where the identity outside has to be met.
     knots = torch.arange(bins + 1, dtype=sums.dtype, device=sums.device).view(-1, *(1 for _ in shape))
     edges = sums.mul_(((1 - least * bins) * 2 * bound / total).unsqueeze(1)).add_(knots * (least * 2 * bound) - bound)
     edges[:, bins] = bound
-    flag, place_of = torch.empty_like(values), torch.zeros_like(values)
-    for place in range(1, bins):
-        place_of += torch.ge(values, edges[side, place], out=flag)
+    flags = scratch("flags", parameters, bins - 1, *shape)
+    place_of = torch.ge(values, edges[side, 1:bins], out=flags).sum(0)
     at = place_of.flatten().long().mul_(n).add_(torch.arange(n, device=values.device))
     following = at + n
     slopes = scratch("slopes", parameters, bins + 1, *shape)
