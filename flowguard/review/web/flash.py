@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi import Request
 
@@ -18,12 +17,7 @@ def flash(request: Request, words: str, *, fault: bool = False) -> None:
 
 def flashed(request: Request) -> dict[str, Any] | None:
     """What is to be said on this page, once."""
-    found = request.session.pop(_KEY, None)
+    # What fails before there is a session has a page too.
+    session = request.scope.get("session")
+    found = session.pop(_KEY) if isinstance(session, dict) and _KEY in session else None
     return found if isinstance(found, dict) and isinstance(found.get("words"), str) else None
-
-
-def safe_path(text: str) -> str:
-    """A path of this desk to go back to, whatever a form says; the front where it says another place."""
-    parts = urlsplit(text)
-    inside = text.startswith("/") and not text.startswith(("//", "/\\")) and not parts.scheme and not parts.netloc
-    return text if inside and text.isprintable() and "\\" not in text else "/"

@@ -7,6 +7,7 @@ import io
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -58,7 +59,7 @@ def records(pipeline: Path, **wanted: object) -> list[QueuedRecord]:
     return Workspace.open(pipeline).store.queue.records("meters", Wanted(**wanted), most=1000)  # type: ignore[arg-type]
 
 
-def post(browser: TestClient, path: str, *, htmx: bool = True, **fields: object):
+def post(browser: TestClient, path: str, *, htmx: bool = True, **fields: Any) -> Any:
     data = {"csrftoken": token(browser, "/queue"), **{name: str(value) for name, value in fields.items()}}
     return browser.post(path, data=data, headers=HTMX if htmx else {})
 
@@ -67,7 +68,7 @@ def place(one: QueuedRecord) -> str:
     return f"/p/meters/records/{one.record_id}"
 
 
-def decide(browser: TestClient, one: QueuedRecord, decision: str, seen: object = "", **fields: object):
+def decide(browser: TestClient, one: QueuedRecord, decision: str, seen: object = "", **fields: Any) -> Any:
     return post(browser, f"{place(one)}/decide", batch=one.batch, decision=decision, seen=seen, **fields)
 
 

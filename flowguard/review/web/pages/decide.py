@@ -12,7 +12,8 @@ from flowguard import review
 from flowguard.errors import InputError, OvertakenError
 from flowguard.review import Judged
 from flowguard.review.web.estimates import estimates_of
-from flowguard.review.web.flash import flash, safe_path
+from flowguard.review.web.flash import flash
+from flowguard.review.web.login import within
 from flowguard.review.web.page import by_htmx, page
 from flowguard.review.web.shelf import workspace_of
 from flowguard.review.web.who import User, current
@@ -157,7 +158,7 @@ def _answer(
     """What the record's controls are now, for htmx; the page it came from for a browser without scripts."""
     if not by_htmx(request):
         flash(request, said, fault=fault)
-        return RedirectResponse(safe_path(next), status_code=303)
+        return RedirectResponse(within(next), status_code=303)
     now = _record(workspace, one.record_id, one.batch)
     entries = workspace.store.verdicts.history(workspace.pipeline.name, one.record_id)
     return page(
@@ -168,7 +169,7 @@ def _answer(
         entries=entries,
         words=said,
         fault=fault,
-        back=safe_path(next),
+        back=within(next),
         view="record" if view == "record" else "list",
     )
 
