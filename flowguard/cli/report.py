@@ -1,4 +1,4 @@
-"""Write one self-contained HTML page per scored batch, one for the whole run and one of drift."""
+"""Write one self-contained HTML page per scored batch, one for the whole run and one of drift; or one of a version."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from flowguard.cli import output
+from flowguard.errors import InputError
 
 EXAMPLE = "flowguard report pipelines/flights.yaml"
 
@@ -14,8 +15,14 @@ EXAMPLE = "flowguard report pipelines/flights.yaml"
 def command(
     file: Path = output.PIPELINE,
     batch: str | None = typer.Option(None, help="Only this batch's page."),
+    version: str | None = typer.Option(
+        None, metavar="N", help="Only the page of this version, by number or alias: how it was trained and calibrated."
+    ),
     as_json: bool = output.JSON,
 ) -> None:
+    if version is not None:
+        _version(file, version, batch, as_json)
+        return
     from flowguard.stages.report import report
 
     with output.reporting(as_json):
@@ -29,3 +36,18 @@ def command(
         output.next_commands(f"open {made.run}")
 
     output.emit(made, as_json, tell)
+
+
+def _version(file: Path, version: str, batch: str | None, as_json: bool) -> None:
+    if batch is not None:
+        raise InputError("--batch and --version are pages of their own: give one of them.")
+    from flowguard.stages.version import write_version
+
+    with output.reporting(as_json):
+        page = write_version(file, version)
+
+    def tell() -> None:
+        output.say(f"Wrote {page}.")
+        output.next_commands(f"open {page}")
+
+    output.emit({"page": page}, as_json, tell)

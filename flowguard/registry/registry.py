@@ -278,7 +278,7 @@ class Registry:
         found = _pages(client.search_model_versions, filter_string=f"name = '{model.name}'", max_results=1000)
         # A shared registry also holds models that flowguard did not make.
         ours = [entry for entry in found if entry.tags.get("digest")]
-        metrics = self._metrics(model.name) if ours else {}
+        runs = self._runs(model.name) if ours else {}
         return [
             Version(
                 name=entry.name,
@@ -288,19 +288,20 @@ class Registry:
                 digest=entry.tags["digest"],
                 created=datetime.fromtimestamp(entry.creation_timestamp / 1000, tz=UTC),
                 tags=dict(entry.tags),
-                metrics=metrics.get(entry.run_id, {}),
+                metrics=runs.get(entry.run_id, ({}, {}))[0],
+                params=runs.get(entry.run_id, ({}, {}))[1],
             )
             for entry in ours
         ]
 
-    def _metrics(self, name: str) -> dict[str, dict[str, float]]:
-        """The last metrics of every run of the experiment `name`, in one request per thousand runs."""
+    def _runs(self, name: str) -> dict[str, tuple[dict[str, float], dict[str, str]]]:
+        """Last metrics, and parameters, of every run of the experiment `name`, in one request per thousand runs."""
         client = self._client
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             return {}
         runs = _pages(client.search_runs, experiment_ids=[experiment.experiment_id], max_results=1000)
-        return {run.info.run_id: dict(run.data.metrics) for run in runs}
+        return {run.info.run_id: (dict(run.data.metrics), dict(run.data.params)) for run in runs}
 
 
 def _registered(client: Any, name: str) -> Any:

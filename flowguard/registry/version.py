@@ -15,7 +15,7 @@ class Version:
     """A version in the registry: one sealed bundle and the run that made it.
 
     `digest` is the SHA-256 of the bundle's manifest, `created` is in UTC, `metrics` holds the last value of
-    each metric of the run. `str(version)` is how people are told about it.
+    each metric of the run, `params` its parameters as text. `str(version)` is how people are told about it.
 
     >>> from datetime import UTC, datetime
     >>> print(Version("flights", 3, "run", ("champion",), "5eed" * 16, datetime(2013, 5, 1, tzinfo=UTC)))
@@ -30,6 +30,7 @@ class Version:
     created: datetime
     tags: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def uri(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup
@@ -26,31 +26,35 @@ MOST_ROWS = 500
 
 def render_drift(report: DriftReport) -> str:
     """The page of all batches that a version has observed: alarms, evidence, shares, odd batches."""
+    return _page("drift.html", **drift_values(report))
+
+
+def drift_values(report: DriftReport) -> dict[str, Any]:
+    """What the template `drift.html` is filled with, its layout apart."""
     alarms, odd = report.alarms, report.odd
     drawn = bool(report.records)
     missing, unseen = differing(report.missing), differing(report.unseen)
     columns = [("missing", name) for name in missing[:MOST_PLOTS]] + [("unseen", name) for name in unseen[:MOST_PLOTS]]
     groups = differing(report.groups)
-    return _page(
-        "drift.html",
-        report=report,
-        lead=kept(drift_page.on_drift(report)),
-        records=sum(record.records for record in report.records),
-        threshold=_threshold(report),
-        chance=kept(percent(report.chance) if math.isfinite(report.chance) else "what was asked for"),
-        evidence=_both(evidence_plot, report) if drawn and report.channels else {},
-        channels=_channels(report) if drawn else [],
-        tenths=_both(tenth_plot, report) if np.isfinite(highest_tenth(report)).any() else {},
-        tenths_between=between(highest_tenth(report)),
-        columns=[_column(report, measure, name, place) for place, (measure, name) in enumerate(columns)],
-        more_columns=max(0, len(missing) - MOST_PLOTS) + max(0, len(unseen) - MOST_PLOTS),
-        groups=[_group(report, name, place) for place, name in enumerate(groups[:MOST_PLOTS])],
-        more_groups=max(0, len(groups) - MOST_PLOTS),
-        alarms=[_alarm(report, record) for record in _latest(alarms)],
-        more_alarms=max(0, len(alarms) - MOST_ROWS),
-        odd=[_odd(report, record) for record in _latest(odd)],
-        more_odd=max(0, len(odd) - MOST_ROWS),
-    )
+    return {
+        "report": report,
+        "lead": kept(drift_page.on_drift(report)),
+        "records": sum(record.records for record in report.records),
+        "threshold": _threshold(report),
+        "chance": kept(percent(report.chance) if math.isfinite(report.chance) else "what was asked for"),
+        "evidence": _both(evidence_plot, report) if drawn and report.channels else {},
+        "channels": _channels(report) if drawn else [],
+        "tenths": _both(tenth_plot, report) if np.isfinite(highest_tenth(report)).any() else {},
+        "tenths_between": between(highest_tenth(report)),
+        "columns": [_column(report, measure, name, place) for place, (measure, name) in enumerate(columns)],
+        "more_columns": max(0, len(missing) - MOST_PLOTS) + max(0, len(unseen) - MOST_PLOTS),
+        "groups": [_group(report, name, place) for place, name in enumerate(groups[:MOST_PLOTS])],
+        "more_groups": max(0, len(groups) - MOST_PLOTS),
+        "alarms": [_alarm(report, record) for record in _latest(alarms)],
+        "more_alarms": max(0, len(alarms) - MOST_ROWS),
+        "odd": [_odd(report, record) for record in _latest(odd)],
+        "more_odd": max(0, len(odd) - MOST_ROWS),
+    }
 
 
 def _latest(records: Sequence[DriftRecord]) -> list[DriftRecord]:

@@ -90,7 +90,8 @@ def _cases(cases: Sequence[CaseLine]) -> dict[str, Any]:
 
 
 def _page(template: str, **values: Any) -> str:
-    return _environment().get_template(template).render(**values)
+    # A template that the desk fills too extends whatever layout it is given.
+    return _environment().get_template(template).render(layout="base.html", **values)
 
 
 @cache
@@ -122,5 +123,6 @@ def environment(*folders: Path) -> Environment:
         times=sentences.times,
         verdict=sentences.verdict,
         count=sentences.count,
+        pinned=kept,
     )
     return made

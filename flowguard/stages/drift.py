@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,8 +11,8 @@ from flowguard.calibration.drift import DriftRecord
 from flowguard.detector import Detector
 from flowguard.errors import InputError
 from flowguard.reports import DriftReport, href, render_drift
-from flowguard.stages.observe import newest, remembered
-from flowguard.stages.pages import DRIFT, RUN, batch_page, pages_of
+from flowguard.stages.observe import remembered
+from flowguard.stages.pages import RUN, batch_page, drift_page, pages_of
 from flowguard.stages.score import detector_of
 from flowguard.stages.workspace import Workspace
 from flowguard.tables import atomic_text
@@ -43,25 +43,36 @@ def drift(pipeline: str | Path, *, version: str | int = "champion") -> Drifted:
             f"No batch of {workspace.pipeline.name} has been scored by version {wanted.version}. "
             f"Score some first: flowguard score {workspace.relative(workspace.pipeline.path)}"
         )
-    last = newest(workspace)
-    name = DRIFT if last is None or last[0] == wanted.version else f"drift-version-{wanted.version}.html"
-    page = pages_of(workspace) / name
+    newest = max(workspace.store.drift.observed(workspace.pipeline.name), default=None)
+    page = pages_of(workspace) / drift_page(wanted.version, newest)
     shown = drift_report(workspace, wanted.version, detector_of(workspace, wanted), records)
     atomic_text(page, render_drift(shown))
     return Drifted(workspace.pipeline.name, wanted.version, records, page)
 
 
-def drift_report(workspace: Workspace, version: int, detector: Detector, records: Sequence[DriftRecord]) -> DriftReport:
-    """What the drift page of a version is made from; it links to the pages that are there."""
-    folder, calibration = pages_of(workspace), detector.calibration
-    pages = {record.batch: batch_page(record.batch) for record in records}
+def drift_report(
+    workspace: Workspace,
+    version: int,
+    detector: Detector,
+    records: Sequence[DriftRecord],
+    *,
+    run_href: str | None = None,
+    hrefs: Mapping[str, str] | None = None,
+) -> DriftReport:
+    """What the drift page of a version is made from; it links to the pages that are there, or as it is told."""
+    calibration = detector.calibration
+    if run_href is None or hrefs is None:
+        folder = pages_of(workspace)
+        pages = {record.batch: batch_page(record.batch) for record in records}
+        run_href = RUN if (folder / RUN).exists() else ""
+        hrefs = {batch: href(page) for batch, page in pages.items() if (folder / page).exists()}
     return DriftReport(
         pipeline=workspace.pipeline.name,
         version=str(version),
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         records=records,
         redact=detector.redact,
-        run_href=RUN if (folder / RUN).exists() else "",
-        hrefs={batch: href(page) for batch, page in pages.items() if (folder / page).exists()},
+        run_href=run_href,
+        hrefs=hrefs,
         group_columns=calibration.cells.by if calibration else (),
     )

@@ -24,3 +24,13 @@ def batch_page(batch: str) -> str:
     'batch-2013-05-25.html'
     """
     return f"batch-{batch.replace(os.sep, '-')}.html"
+
+
+def version_page(version: int) -> str:
+    """The name of a version's page."""
+    return f"version-{version}.html"
+
+
+def drift_page(version: int, newest: int | None) -> str:
+    """The name of the drift page of a version, of which `newest` is the newest that has observed batches."""
+    return DRIFT if newest in (None, version) else f"drift-version-{version}.html"

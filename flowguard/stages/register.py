@@ -11,9 +11,10 @@ from pathlib import Path
 from flowguard.calibration import Calibration
 from flowguard.detector import Detector, load
 from flowguard.registry import CHALLENGER, CHAMPION, Version
-from flowguard.reports import calibration_plot, training_plot
+from flowguard.reports import calibration_plot, render_version, training_plot
 from flowguard.stages.exclude import excluded_of
 from flowguard.stages.models import holder, note_outside
+from flowguard.stages.version import version_report
 from flowguard.stages.workspace import Workspace
 
 EXCLUDED = "excluded"
@@ -53,6 +54,7 @@ def register(pipeline: str | Path, bundle: Path) -> Registered:
         plots={
             "training.svg": training_plot(detector.history),
             "calibration.svg": calibration_plot(detector.calibration),
+            "version.html": render_version(version_report(workspace, detector)),
         },
         tags={
             "pipeline": spec.name,

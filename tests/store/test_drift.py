@@ -60,3 +60,11 @@ def test_what_cannot_be_kept_is_refused_and_changes_nothing(store: Store) -> Non
         with pytest.raises(ValueError):
             store.drift.put(wrong)
     assert store.drift.of("meters") == [DAY]
+
+
+def test_versions_that_observed_batches_are_counted(store: Store) -> None:
+    later = replace(DAY, batch="2026-03-02", measured_at=datetime(2026, 3, 3, 5, tzinfo=UTC))
+    for record in (DAY, later, replace(DAY, version=2), replace(DAY, pipeline="pumps", version=7)):
+        store.drift.put(record)
+    assert store.drift.observed("meters") == {1: (2, later.measured_at), 2: (1, DAY.measured_at)}
+    assert store.drift.observed("none") == {}
