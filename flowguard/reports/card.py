@@ -16,6 +16,8 @@ def card(record: FlaggedRecord, redact: Sequence[str] = ()) -> dict[str, object]
     named = {r.column for r in record.reasons}
     return {
         "record": record,
+        "none": "No reasons were written for this record.",
+        "open": False,  # whether its values show at once
         "link": "",  # where its key leads; the desk sets it
         "key": [(name, value) for name, value in record.key.items() if name not in redact],
         "reasons": [_reason(r, largest, redact) for r in record.reasons],

@@ -10,20 +10,15 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from flowguard.explain import Reason
 from flowguard.reports.card import card
 from flowguard.reports.page import FlaggedRecord, ScoreHistogram
 from flowguard.stages.enqueue import PLOTS
+from flowguard.stages.queued import reasons_of
 from flowguard.store import QueuedBatch, QueuedRecord
 
 DRAWING = Lock()  # Matplotlib's settings are of the process, not of a thread
 #: Pixels of a plot left and right of its axes.
 _LEFT, _RIGHT = 56, 16
-
-
-def reasons_of(record: QueuedRecord) -> tuple[Reason, ...]:
-    """Its reasons, strongest first."""
-    return tuple(Reason(**_numbers(reason)) for reason in record.document["reasons"])
 
 
 def card_of(record: QueuedRecord, href: str = "") -> dict[str, Any]:
@@ -39,7 +34,10 @@ def card_of(record: QueuedRecord, href: str = "") -> dict[str, Any]:
         reasons=reasons_of(record),
         values=document["values"],
     )
-    return {**card(shown), "link": href, "queued": record}
+    made = {**card(shown), "link": href, "queued": record}
+    if not record.flagged:
+        made |= {"none": "Not flagged: one of those drawn at random. Is it ordinary?", "open": True}
+    return made
 
 
 def histogram_of(batch: QueuedBatch) -> ScoreHistogram | None:
@@ -69,11 +67,6 @@ def marked(batch: QueuedBatch, score: float) -> dict[str, str]:
     left, right = float(histogram.edges[0]), float(histogram.edges[-1])
     part = min(max((score - left) / (right - left), 0.0), 1.0)
     return {name: f"{100 * (_LEFT + part * (w - _LEFT - _RIGHT)) / w:.2f}" for name, w, _ in PLOTS}
-
-
-def _numbers(reason: Mapping[str, Any]) -> dict[str, Any]:
-    """A reason out of JSON, which has no NaN: what must be a number is one."""
-    return {**reason, **{name: _number(reason[name]) for name in ("share", "term")}}
 
 
 def _number(value: Any) -> float:

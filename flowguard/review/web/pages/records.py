@@ -54,6 +54,7 @@ def of_batch(
         after=near[1],
         plots=score_plots(found),
         document=found.document,
+        drawn=_drawn(workspace, asked),
         **_list(workspace, asked),
         **_filters(workspace, asked),
     )
@@ -99,6 +100,13 @@ def _list(workspace: Workspace, asked: Listing) -> dict[str, Any]:
         "cards": [card_of(one, asked.record_href(one.record_id, one.batch)) for one in found],
         "pages": max(1, -(-total // PER_PAGE)),
     }
+
+
+def _drawn(workspace: Workspace, asked: Listing) -> dict[str, Any] | None:
+    """The batch's unflagged records that were drawn, on the first page of its flagged ones: else nobody looks."""
+    if asked.filtered or asked.page > 1:
+        return None
+    return _list(workspace, Listing(asked.pipeline, Wanted(batch=asked.wanted.batch, kind="drawn")))
 
 
 def _filters(workspace: Workspace, asked: Listing) -> dict[str, Any]:
