@@ -58,8 +58,10 @@ def command(
         ]
         if judged:
             columns += ["precision by verdicts", "missed by verdicts"]
+            ranked = any(one.auroc.enough for one in judged.values())
+            columns += ["AUROC by verdicts"] if ranked else []
             for row, version in zip(rows, versions):
-                row += told(judged.get(version.version))
+                row += told(judged.get(version.version))[: 3 if ranked else 2]
         if rows:
             output.table("Registered versions", columns, rows, right=("version", "validation nats", "hold-out flagged"))
             for version in versions:
@@ -81,6 +83,8 @@ def command(
                 output.table("Journal of aliases", ["when (UTC)", "alias", "from", "to", "who", "why"], lines)
             if judged:
                 output.say("\nPrecision: the flagged records that are anomalies; missed: the unflagged ones that are.")
+                if ranked:
+                    output.say("AUROC: how often an anomaly scores above an ordinary record, of all that was scored.")
             output.next_commands("flowguard promote NAME VERSION")
         else:
             output.say("No version is registered here yet.")
@@ -94,7 +98,8 @@ def command(
 
 
 def told(known: Quality | None) -> list[str]:
-    """Precision and missed rate of a version as cells; what too few verdicts say is not shown beside versions."""
+    """Precision, missed rate and AUROC of a version as cells; what too few verdicts say is not shown."""
     if known is None:
-        return ["", ""]
-    return [f"{share}, {share.decided:,} decided" if share.enough else "" for share in (known.precision, known.missed)]
+        return ["", "", ""]
+    found = (known.precision, known.missed, known.auroc)
+    return [f"{one}, {one.decided:,} decided" if one.enough else "" for one in found]

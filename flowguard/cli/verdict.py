@@ -139,6 +139,8 @@ def quality_lines(known: Quality) -> list[str]:
             continue
         among = f"{share.size:,} {of} record{_s(share.size)} in {share.batches:,} batch{_s(share.batches, 'es')}"
         lines.append(f"{what}, version {known.version}: {share} of {among}, by {share.decided:,} decided{unsure}.")
+    if known.auroc.enough:
+        lines.append(_auroc_line(known))
     part, bounds = known.precision, known.precision.bounds
     if bounds is not None and part.decided < part.size:
         low, high = (output.percent(end) for end in bounds)
@@ -152,6 +154,18 @@ def quality_lines(known: Quality) -> list[str]:
             "or in batches that the store does not know."
         )
     return lines
+
+
+def _auroc_line(known: Quality) -> str:
+    """How well a version ranks, with what little the missed anomalies may leave unknown."""
+    found = known.auroc
+    line = (
+        f"AUROC, version {known.version}: {found} of all records in {found.batches:,} batch{_s(found.batches, 'es')}, "
+        f"by {found.confirmed:,} anomalies and {found.ordinary:,} ordinary records decided"
+    )
+    if found.missed:
+        return f"{line}, {found.missed:,} of the anomalies drawn from the unflagged."
+    return f"{line}; none of {found.drawn:,} drawn ones was an anomaly: how it ranks those that it missed is unknown."
 
 
 def _s(count: int, plural: str = "s") -> str:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from flowguard.review.audit import AUDITED, audited
-from flowguard.review.precision import ENOUGH, Quality, Share, Stratum, quality, share
+from flowguard.review.auroc import Auroc, Looked, auroc
+from flowguard.review.precision import Quality, quality
 from flowguard.review.rules import DIRECTIONS, Condition, Scope, Side, Span, first_covering, scope_of
+from flowguard.review.strata import ENOUGH, Share, Stratum, share
 from flowguard.review.verdicts import Judged, decide, decide_case, standing, undo, undo_case
 
 __all__ = [
     "AUDITED",
     "DIRECTIONS",
     "ENOUGH",
+    "Auroc",
     "Condition",
     "Judged",
+    "Looked",
     "Quality",
     "Scope",
     "Share",
@@ -20,6 +24,7 @@ __all__ = [
     "Span",
     "Stratum",
     "audited",
+    "auroc",
     "decide",
     "decide_case",
     "first_covering",

@@ -220,6 +220,15 @@ def log_quality(workspace: Workspace, known: Quality) -> None:
         if share.enough and share.estimate is not None and share.low is not None and share.high is not None:
             metrics |= {name: share.estimate, f"{name}_low": share.low, f"{name}_high": share.high}
             metrics[f"{name}_decided"] = share.decided
+    ranking = known.auroc
+    tags["review_auroc"] = f"{ranking}, {ranking.decided} decided" if ranking.enough else None
+    if ranking.enough and ranking.estimate is not None and ranking.low is not None and ranking.high is not None:
+        metrics |= {
+            "review_auroc": ranking.estimate,
+            "review_auroc_low": ranking.low,
+            "review_auroc_high": ranking.high,
+        }
+        metrics["review_auroc_decided"] = ranking.decided
     registry = workspace.registry
     version = registry.resolve(workspace.pipeline.name, known.version)
     registry.note(version, metrics=metrics, step=known.precision.decided + known.missed.decided, tags=tags)

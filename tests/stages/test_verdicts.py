@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from sklearn.metrics import roc_auc_score
 
+from flowguard.cli.verdict import quality_lines
 from flowguard.errors import FlowguardError, InputError, StoreError
 from flowguard.review import Share
 from flowguard.stages.audit import audit
@@ -22,6 +25,7 @@ from flowguard.stages.score import score
 from flowguard.stages.verdicts import decide, listed, undo
 from flowguard.stages.why import why
 from flowguard.stages.workspace import Workspace
+from flowguard.store import Verdict
 from tests.stages.test_why import ODD, REFUSED, odd_batch
 
 ORDINARY = 9_000_020
@@ -145,9 +149,64 @@ def test_with_enough_verdicts_precision_is_logged_with_the_version_and_taken_dow
     assert "review_precision" not in models(runs, "meters")[0].tags
 
 
+def test_with_enough_verdicts_of_both_kinds_auroc_is_logged_with_the_version(path: Path) -> None:
+    store, runs = Workspace.open(path).store, path.parents[1] / "runs"
+    decided: dict[str, Any] = {one.record_id: (one, True) for one in flagged(path, top=None).records}
+    decided |= {one.record_id: (one, False) for one in audit(path).records}
+    *most, last = decided.values()
+    odd = {one.record_id: place % 2 == 0 for place, (one, _) in enumerate(decided.values())}
+    store.verdicts.put_all(
+        [
+            Verdict(
+                *(
+                    "meters",
+                    one.batch,
+                    one.record_id,
+                    1,
+                    "confirmed" if odd[one.record_id] else "false_alarm",
+                    "",
+                    "ada",
+                ),
+                score=one.score,
+                p_value=one.p_value,
+                flagged=flag,
+                audited=not flag,
+            )
+            for one, flag in most
+        ],
+        seen={},
+    )
+    word: Any = "confirmed" if odd[last[0].record_id] else "false_alarm"
+    done = decide(path, last[0].record_id, word, who="ada", batch=last[0].batch)
+    assert done.logged == (1,)
+    found = done.quality.auroc
+    assert (found.enough, found.batches, found.drawn, found.decided) == (True, 4, 20, len(decided))
+    sizes = latest(Workspace.open(path).folder)
+    counts = {
+        key: sum((one.batch, flag) == key for one, flag in decided.values())
+        for key in itertools.product(sizes, (True, False))
+    }
+    weights = [
+        (sizes[one.batch].flagged if flag else sizes[one.batch].scored - sizes[one.batch].flagged)
+        / counts[one.batch, flag]
+        for one, flag in decided.values()
+    ]
+    expected = roc_auc_score(list(odd.values()), [one.score for one, _ in decided.values()], sample_weight=weights)
+    assert found.estimate == pytest.approx(expected)
+    (version,) = models(runs, "meters")
+    assert version.metrics["review_auroc"] == pytest.approx(expected)
+    assert version.metrics["review_auroc_low"] <= expected <= version.metrics["review_auroc_high"]
+    assert version.metrics["review_auroc_decided"] == len(decided)
+    assert version.tags["review_auroc"] == f"{found}, {len(decided)} decided"
+    told = "\n".join(quality_lines(done.quality))
+    assert f"AUROC, version 1: {found} of all records in 4 batches, by " in told
+    undo(path, last[0].record_id, who="ada", batch=last[0].batch)
+    assert ("review_auroc" in models(runs, "meters")[0].tags) == reviewed(runs, "meters")[1].auroc.enough
+
+
 def test_a_registry_that_cannot_be_written_to_loses_no_verdict(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flowguard.stages.verdicts.ENOUGH", 1)
-    monkeypatch.setattr("flowguard.review.precision.ENOUGH", 1)
+    monkeypatch.setattr("flowguard.review.strata.ENOUGH", 1)
 
     def broken(*_: object, **__: object) -> None:
         raise FlowguardError("the disk is full")
