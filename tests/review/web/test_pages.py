@@ -169,7 +169,7 @@ def test_who_was_faster_is_shown_and_nothing_is_overwritten(browser: TestClient,
     one = records(pipeline)[0]
     decide(browser, one, "confirmed")
     answer = decide(browser, one, "false_alarm")  # from a page that was loaded before
-    assert "has a verdict that this one has not seen" in answer.text
+    assert "after you loaded this page. Yours was not written." in answer.text
     store = Workspace.open(pipeline).store
     (entry,) = store.verdicts.history("meters", one.record_id)
     assert f'name="seen" value="{entry.id}"' in answer.text, "who looks now has seen it"

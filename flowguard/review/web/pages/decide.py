@@ -52,8 +52,8 @@ def decide(
         entry = review.decide(
             verdicts, pipeline, _judged(one), _decision(decision), who=user.name, note=note.strip(), seen=_seen(seen)
         )
-    except OvertakenError as error:
-        return _answer(request, workspace, one, next, view, str(error), fault=True)
+    except OvertakenError:
+        return _answer(request, workspace, one, next, view, _faster(workspace, [record_id]), fault=True)
     return _decided(request, workspace, one, next, view, f"{_named(one)}: {WORDS[entry.decision]}.")
 
 
@@ -73,7 +73,9 @@ def undo(
     one = _record(workspace, record_id, batch)
     try:
         entry = review.undo(workspace.store.verdicts, pipeline, record_id, who=user.name, seen=_seen(seen))
-    except (OvertakenError, InputError) as error:
+    except OvertakenError:
+        return _answer(request, workspace, one, next, view, _faster(workspace, [record_id]), fault=True)
+    except InputError as error:
         return _answer(request, workspace, one, next, view, str(error), fault=True)
     return _decided(request, workspace, one, next, view, f"{_named(one)}: taken back, {WORDS[entry.decision]} now.")
 
@@ -97,16 +99,19 @@ def decide_case(
         raise HTTPException(409, "Every record of this case has been decided on. Undo, or decide on single records.")
     last = _seen(seen) or 0
     known = {one.record_id: one.entry for one in records if one.entry is not None and one.entry <= last}
-    entries = review.decide_case(
-        workspace.store.verdicts,
-        pipeline,
-        [_judged(one) for one in records],
-        _decision(decision),
-        case_id=case_id,
-        who=user.name,
-        note=note.strip(),
-        seen=known,
-    )
+    try:
+        entries = review.decide_case(
+            workspace.store.verdicts,
+            pipeline,
+            [_judged(one) for one in records],
+            _decision(decision),
+            case_id=case_id,
+            who=user.name,
+            note=note.strip(),
+            seen=known,
+        )
+    except OvertakenError:
+        raise HTTPException(409, _faster(workspace, [one.record_id for one in records], last)) from None
     said = f"{len(entries):,} {'record' if len(entries) == 1 else 'records'}: {WORDS[entries[0].decision]}."
     return _case_done(request, workspace, entries, case_id, batch, said)
 
@@ -125,7 +130,10 @@ def undo_case(
     last = _seen(seen) or 0
     found = workspace.store.queue.stream(pipeline, Wanted(batch=batch, case_id=case_id))
     known = {one.record_id: one.entry for one in found if one.entry is not None and one.entry <= last}
-    entries = review.undo_case(workspace.store.verdicts, pipeline, case_id, who=user.name, seen=known)
+    try:
+        entries = review.undo_case(workspace.store.verdicts, pipeline, case_id, who=user.name, seen=known)
+    except OvertakenError:
+        raise HTTPException(409, _faster(workspace, list(known), last)) from None
     said = f"Taken back on {len(entries):,} {'record' if len(entries) == 1 else 'records'}."
     return _case_done(request, workspace, entries, case_id, batch, said)
 
@@ -183,6 +191,16 @@ def _record(workspace: Workspace, record_id: str, batch: str) -> QueuedRecord:
         404,
         f"Record {record_id} of batch {batch} is not in the queue any more: the batch was scored again. Load the page "
         "again.",
+    )
+
+
+def _faster(workspace: Workspace, record_ids: list[str], seen: int = 0) -> str:
+    """Who decided what on these records after the entry `seen`, as a page says it."""
+    found = workspace.store.verdicts.latest(workspace.pipeline.name, record_ids).values()
+    told = "; ".join(str(one) for one in sorted(found, key=lambda one: -one.id)[:3] if one.id > seen)
+    return (
+        f"{told or 'Somebody decided'}, after you loaded this page. Yours was not written. Look at it; if yours still "
+        "stands, decide again."
     )
 
 
