@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from flowguard.density.bumps import CodeBump, Marks, log_lattice_sum
 from flowguard.density.column import VALUE, Column
 from flowguard.density.distance import log_sums, product, square_distance
+from flowguard.density.flow import log_normal
 from flowguard.density.inputs import Inputs
 
 Scale = Literal["line", "front"]
@@ -163,25 +164,30 @@ class KernelDensity(nn.Module):
         return self.code_bump(inputs.codes, self._marks("codes", only), self.leak)
 
     def value_parts(
-        self, values: Tensor, present: Tensor, places: Sequence[int]
+        self,
+        values: Tensor,
+        present: Tensor,
+        places: Sequence[int],
+        centres: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """log K of the values of some numbers and integers: of the record alone `(s, n)`, and by centre.
 
         By centre it is -distance / (2 width^2) of a squared distance `(n, N)`, and what centres without a value add
         `(s, n, N)`; None where there is nothing of it. Values that are not `present` `(n, m + j)` add nothing.
+        `centres` are their `centre_values` at these places, where they are known already.
         Distances come from products of matrices, of the same shape whatever the records hold, so that a record's bits
         are its own.
         """
         if not places:
             return values.new_zeros(len(self.width), len(values)), None, None
         x, mask = values[:, places], present[:, places].to(values.dtype)
-        centres, has = self._centre_values(places)
+        centre, has = centres or self.centre_values(places)
         narrow = 1 / (2 * self.width**2)
-        log_norm = self._log_norm()[:, places]
-        distance = square_distance(x, centres)
+        log_norm = self.log_norm()[:, places]
+        distance = square_distance(x, centre)
         if bool((mask == 0).any()):
             # Where the record has no value its centre's counts for nothing; elsewhere 0 is taken off.
-            distance = distance - product(1 - mask, centres**2)
+            distance = distance - product(1 - mask, centre**2)
         distance, extra = distance.clamp_(min=0), None
         gaps = torch.nonzero(has.amin(0) == 0).squeeze(-1).tolist()
         if gaps:
@@ -193,12 +199,12 @@ class KernelDensity(nn.Module):
             extra = torch.stack([product(each, 1 - has[:, gaps]) for each in back])
         return -(log_norm @ mask.T), distance, extra
 
-    def _centre_values(self, places: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def centre_values(self, places: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Values of the centres `(N, places)`, 0 where there is none, and 1.0 where there is one."""
         has = self.codes[:, [self.valued[place] for place in places]] == VALUE
         return self.values[:, places] * has, has.to(self.values.dtype)
 
-    def _log_norm(self) -> Tensor:
+    def log_norm(self) -> Tensor:
         """log of what the bump of each valued feature sums to before it is divided by that, `(s, m + j)`."""
         columns = [self.width.log() + _HALF_LOG_TWO_PI] * len(self.numbers)
         columns += [log_lattice_sum(self.columns[i].spacing / self.width) for i in self.integers]
@@ -207,7 +213,7 @@ class KernelDensity(nn.Module):
     def _astray(self, values: Tensor) -> Tensor:
         """log K of each value where the centre has none, `(n, m + j)`: standard normal, or that over the lattice."""
         m = len(self.numbers)
-        parts = [-0.5 * values[:, :m] ** 2 - _HALF_LOG_TWO_PI]
+        parts = [log_normal(values[:, :m])]
         for place, i in enumerate(self.integers):
             column = self.columns[i]
             total = log_lattice_sum(values.new_tensor(column.spacing))
@@ -250,17 +256,22 @@ class KernelDensity(nn.Module):
 
     def totals(self, inputs: Inputs, *, leave_out: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """log P(discrete part | context) and log p(values | discrete part, context) on this scale, `(n,)` each."""
-        m = len(self.numbers)
+        values, present = self.values_of(inputs), inputs.codes[:, self.valued] == VALUE
+        start, alone, by_centre = self.beside(inputs, leave_out=leave_out)
+        discrete = self._sum(alone, by_centre)
+        own, distance, extra = self.value_parts(values, present, range(len(self.numbers)))
+        whole = self._sum(alone + own, _plus(by_centre, extra), distance)
+        return discrete - start, whole - discrete
+
+    def beside(self, inputs: Inputs, *, leave_out: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """All but the numbers' values: log of the centres' weights given the context, `(n,)`, and log K of the discrete
+        part, of the record alone `(s, n)` and by centre, the context's weights included, `(s, n, N)` or None."""
         values, present = self.values_of(inputs), inputs.codes[:, self.valued] == VALUE
         given = self.given(inputs, leave_out)
         start = self._sum(values.new_zeros(len(self.width), len(values)), given)
         alone, by_centre = self.code_parts(inputs)
-        own, distance, extra = self.value_parts(values, present, range(m, len(self.valued)))
-        alone, by_centre = alone + own, self._joined(_plus(_plus(given, by_centre), extra), distance)
-        discrete = self._sum(alone, by_centre)
-        own, distance, extra = self.value_parts(values, present, range(m))
-        whole = self._sum(alone + own, _plus(by_centre, extra), distance)
-        return discrete - start, whole - discrete
+        own, distance, extra = self.value_parts(values, present, range(len(self.numbers), len(self.valued)))
+        return start, alone + own, self._joined(_plus(_plus(given, by_centre), extra), distance)
 
     def log_prob(self, inputs: Inputs, *, leave_out: Tensor | None = None) -> Tensor:
         """log p of each record in the coordinates of `Inputs.x`, `(n,)`, as if the centre it is were not there."""
@@ -269,11 +280,11 @@ class KernelDensity(nn.Module):
             out = None if leave_out is None else leave_out[rows]
             log_mass, log_density = self.totals(inputs.take(rows), leave_out=out)
             found.append(log_mass + log_density)
-        return torch.cat(found) + self._stretch(inputs).sum(-1)
+        return torch.cat(found) + self.stretch(inputs).sum(-1)
 
     def _totals(self, inputs: Inputs) -> KernelTerms:
         log_mass, log_density = self.totals(inputs)
-        return KernelTerms(log_mass, log_density + self._stretch(inputs).sum(-1))
+        return KernelTerms(log_mass, log_density + self.stretch(inputs).sum(-1))
 
     def _columns(self, inputs: Inputs) -> KernelTerms:
         """The same by column: each feature's discrete part given those before it, then each number's value."""
@@ -289,7 +300,7 @@ class KernelDensity(nn.Module):
                 alone, by_centre = alone + own, self._joined(_plus(by_centre, extra), distance)
             after = self._sum(alone, by_centre)
             mass[:, i], before = after - before, after
-        stretch = self._stretch(inputs)
+        stretch = self.stretch(inputs)
         for place, i in enumerate(self.numbers):
             own, distance, extra = self.value_parts(values, present, [place])
             alone, by_centre = alone + own, self._joined(_plus(by_centre, extra), distance)
@@ -297,7 +308,7 @@ class KernelDensity(nn.Module):
             density[:, i], before = after - before + stretch[:, place], after
         return KernelTerms(mass.sum(-1), density.sum(-1), mass, density)
 
-    def _stretch(self, inputs: Inputs) -> Tensor:
+    def stretch(self, inputs: Inputs) -> Tensor:
         """log |d scale / d x| of each number that is there, `(n, m)`: densities are stated in the coordinates of x."""
         present = (inputs.codes[:, self.numbers] == VALUE).to(inputs.x.dtype)
         if self.scale == "front" or inputs.log_stretch is None:

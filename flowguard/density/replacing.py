@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import cast
 
 import torch
 from torch import Tensor
 
 from flowguard.density.ensemble import Ensemble
-from flowguard.density.flow import Flow
+from flowguard.density.flow import Flow, log_normal
 from flowguard.density.inputs import Inputs
+from flowguard.density.kernel_replacing import KernelReplacing
 from flowguard.density.record import RecordDensity
 from flowguard.density.suffix import ROWS, TILE, Suffix, applies
 
@@ -48,6 +49,7 @@ class Replacing:
         every = torch.arange(len(inputs) + -len(inputs) % TILE).clamp(max=len(inputs) - 1)
         parts = [density.beside(inputs.take(rows)) for rows in every.split(TILE)]
         log_mass, given, observed = (torch.cat(each)[: len(inputs)] for each in zip(*parts, strict=True))
+        self.density, self.inputs = density, inputs
         self.log_mass, self.place = log_mass, {column: place for place, column in enumerate(density.numbers.tolist())}
         flow = density.flow
         members = [flow] if not isinstance(flow, Ensemble) else [cast(Flow, member) for member in flow.members]
@@ -58,15 +60,60 @@ class Replacing:
             for one in members
         ]
 
-    def log_prob(self, rows: Tensor, column: int, values: Tensor) -> Tensor:
-        """`(r, k)` for the records at `rows` `(r,)`, which have a value in that feature, with `values` there."""
+    def log_prob(
+        self,
+        rows: Tensor,
+        column: int,
+        values: Tensor,
+        *,
+        line: Tensor | None = None,
+        log_stretch: Tensor | None = None,
+        experts: bool = False,
+    ) -> Tensor:
+        """`(r, k)` for the records at `rows` `(r,)`, which have a value in that feature, with `values` there.
+
+        `values` `(r, k)` are on the axis of the front; with `experts`, results are those of `RecordDensity.log_prob`,
+        and `line` and `log_stretch` `(r, k)` the same values as in `Inputs`.
+        """
         place, r = self.place[column], len(values)
         found = []
         for part in torch.arange(r + -r % ROWS).clamp(max=r - 1).split(MOST):
             each = [ask(rows[part], place, values[part]) for ask in self.flows]
             mixed = each[0] if len(each) == 1 else torch.logsumexp(torch.stack(each), 0) - math.log(len(each))
-            found.append(self.log_mass[rows[part]].unsqueeze(-1) + mixed)
+            total = self.log_mass[rows[part]].unsqueeze(-1) + mixed
+            if experts:
+                on_line = None if line is None or log_stretch is None else (line[part], log_stretch[part])
+                total = self._mixed(total, rows[part], place, values[part], on_line)
+            found.append(total)
         return torch.cat(found)[:r]
+
+    def _mixed(
+        self, flow: Tensor, rows: Tensor, place: int, values: Tensor, on_line: tuple[Tensor, Tensor] | None
+    ) -> Tensor:
+        """The mixture with the experts, as `Experts.log_prob`."""
+        each, experts = [flow], self.density.experts
+        assert experts is not None
+        for kernel in self._kernels:
+            if kernel.kernel.scale == "front":
+                each.append(kernel.log_prob(rows, place, values, torch.zeros_like(values)))
+            else:
+                assert on_line is not None, "a kernel density on the straight scale needs values there"
+                each.append(kernel.log_prob(rows, place, *on_line))
+        mass, terms = (part[rows] for part in self._alone)
+        terms[:, experts.marginal.numbers[place]] = 0.0
+        each.append((mass + terms).sum(-1, keepdim=True) + log_normal(values))
+        weight = torch.log_softmax(experts.log_weight, -1)[:, None, None]
+        return torch.logsumexp(torch.stack(each) + weight, 0)
+
+    @cached_property
+    def _kernels(self) -> list[KernelReplacing]:
+        assert self.density.experts is not None
+        return [KernelReplacing(kernel, self.inputs) for kernel in self.density.experts.every_kernel()]
+
+    @cached_property
+    def _alone(self) -> tuple[Tensor, Tensor]:
+        assert self.density.experts is not None
+        return self.density.experts.marginal(self.inputs)
 
 
 def _as_a_whole(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -120,7 +120,7 @@ class Conditionals:
 
     def _quick(self, tried: Tried) -> NDArray[np.bool_]:
         """The records in which nothing but a number's value changes: not that there is one."""
-        if self.whole or self.experts or self.kinds[tried.column] != "number":
+        if self.whole or self.kinds[tried.column] != "number":
             return np.zeros(len(tried.rows), dtype=bool)
         own = self.inputs.codes[:, tried.column].numpy()[tried.rows]
         return (own == VALUE) & tried.valued.all(axis=1)
@@ -128,7 +128,9 @@ class Conditionals:
     def _replaced(self, tried: Tried) -> Array:
         rows = torch.from_numpy(np.asarray(tried.rows, dtype=np.int64))
         with torch.inference_mode():
-            return self._replacing.log_prob(rows, tried.column, torch.from_numpy(tried.first)).numpy()
+            values, line, stretch = map(torch.from_numpy, (tried.first, tried.line, tried.log_stretch))
+            ask = partial(self._replacing.log_prob, line=line, log_stretch=stretch, experts=self.experts)
+            return ask(rows, tried.column, values).numpy()
 
     @cached_property
     def _replacing(self) -> Replacing:
