@@ -208,7 +208,7 @@ def first_covering(
 
 def scope_of(rule: Rule) -> Scope:
     """The scope of a stored rule."""
-    return _scope(json.dumps(rule.scope, sort_keys=True))
+    return _scope(json.dumps(rule.scope))
 
 
 @lru_cache(maxsize=1024)

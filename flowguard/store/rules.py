@@ -84,7 +84,7 @@ class Rules:
                 id=int(connection.execute(newest).scalar_one()) + 1,
             )
             row = asdict(stored)
-            document = json.dumps(row.pop("scope"), sort_keys=True, allow_nan=False)
+            document = json.dumps(row.pop("scope"), allow_nan=False)
             connection.execute(insert(RULES).values(**row, document=document))
         return stored
 

@@ -16,7 +16,8 @@ NOW = datetime(2026, 3, 2, 7, tzinfo=UTC)
 
 
 def rule(**changes: Any) -> Rule:
-    scope = {"columns": {"flow": {"is": "above", "at_most": 90.5}}, "where": {"site": ["north", "Zürich 😀"]}}
+    columns = {"flow": {"is": "above", "at_most": 90.5}, "air": {}}
+    scope = {"columns": columns, "where": {"site": ["north", "Zürich 😀"]}}
     return replace(Rule("meters", scope, "spring cleaning", "ada", NOW, NOW + LASTS), **changes)
 
 
@@ -28,6 +29,7 @@ def test_rules_are_kept_as_they_were_made_and_counted_in_each_pipeline(store: St
     assert (first.id, second.id, other.id) == (1, 2, 1)
     assert first == rule(id=1)
     assert store.rules.all("meters") == [first, second]
+    assert list(store.rules.all("meters")[0].scope["columns"]) == ["flow", "air"], "in the order they were given"
     assert [one.id for one in store.rules.active("meters", NOW + timedelta(days=2))] == [1]
     assert store.rules.active("meters", NOW - timedelta(seconds=1)) == []
     assert store.rules.all("valves") == []
