@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 from fastapi import Request
 from starlette.exceptions import HTTPException
 
+from flowguard.explain.words import visible
 from flowguard.store import KINDS, ORDERS, STATES, Wanted
 from flowguard.store.queued import Kind, Order, State
 
@@ -80,7 +81,7 @@ def listing(request: Request, pipeline: str, *, batch: str | None = None) -> Lis
         context=context,
         p_least=_number("p_least", query["p_least"]) if query.get("p_least") else None,
         p_most=_number("p_most", query["p_most"]) if query.get("p_most") else None,
-        text=(query.get("q") or "").strip()[:200],
+        text=visible((query.get("q") or "").strip()[:200]),  # as keys are written in the queue
         order=cast(Order, _one_of("order", query.get("order") or "strangest", ORDERS)),
     )
     page = _whole("page", query["page"]) if query.get("page") else 1
