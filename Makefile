@@ -5,6 +5,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
+E2E_READY := .venv/.ready-e2e
 
 .PHONY: setup demo test e2e wheel pin clean
 .DEFAULT_GOAL := help
@@ -25,6 +26,10 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 	@echo "Ready: $$($(BIN)/flowguard --version)"
 
+$(E2E_READY): $(READY)
+	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[e2e]'
+	@touch $(E2E_READY)
+
 demo: $(READY)
 	@$(BIN)/flowguard demo
 
@@ -32,9 +37,9 @@ test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not e2e" --durations=10
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not e2e" --ignore=tests/e2e --durations=10
 
-e2e: $(READY)
+e2e: $(E2E_READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m e2e --durations=0
 
 wheel: $(READY)
