@@ -60,12 +60,13 @@ def enqueue(pipeline: str | Path, *, batches: Collection[str] | None = None, aga
                 f"{name}: batch {batch!r} has not been scored yet. Run `flowguard score {pipeline} --batch {batch}` "
                 "first."
             )
-    there = {} if again else queue.queued(name)
+    # Scored again, its records may have other p-values, or a rule that was made since.
+    there = {one.batch: (one.version, one.bundle, one.fingerprint, one.scored_at) for one in queue.batches(name)}
     due = [
         manifest
         for manifest in sorted(scored.values(), key=lambda one: one.batch)
         if (batches is None or manifest.batch in batches)
-        and there.get(manifest.batch) != (manifest.version, manifest.bundle, manifest.fingerprint)
+        and (again or there.get(manifest.batch) != _stood(manifest))
     ]
     records = 0
     if due:
@@ -74,6 +75,11 @@ def enqueue(pipeline: str | Path, *, batches: Collection[str] | None = None, aga
                 records += _put(workspace, manifest)
                 bar.advance(1, manifest.batch)
     return Enqueued(name, tuple(manifest.batch for manifest in due), records)
+
+
+def _stood(manifest: Manifest) -> tuple[int, str, str, datetime]:
+    """What a batch in the queue is compared by with the same one as it was scored last."""
+    return manifest.version, manifest.bundle, manifest.fingerprint, datetime.fromisoformat(manifest.started)
 
 
 def _put(workspace: Workspace, manifest: Manifest) -> int:

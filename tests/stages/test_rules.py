@@ -153,9 +153,11 @@ def test_cases_and_pages_leave_out_what_a_rule_keeps_away_and_say_so(path: Path)
 
 
 def test_the_queue_of_the_desk_knows_which_rule_keeps_a_record_away(path: Path) -> None:
+    assert enqueue(path, batches=["odd"]).batches == ("odd",)
     rules.make(path, scope(id=[ODD], site=[site_of(ODD)]), why="a test rig", who="ada")
+    assert enqueue(path, batches=["odd"]).batches == ()
     score(path, batch="odd", force=True)
-    enqueue(path, batch="odd")
+    assert enqueue(path, batches=["odd"]).batches == ("odd",), "what was scored again is queued anew"
     queue = Workspace.open(path).store.queue
     (kept,) = queue.records("meters", Wanted(batch="odd", kind="suppressed"), most=10)
     assert (kept.document["key"], kept.rule) == ({"id": ODD}, 1)
