@@ -20,6 +20,10 @@ class InputError(FlowguardError, ValueError):
     exit_code = 2
 
 
+class SettingsError(InputError):
+    """A setting cannot be read or is not what it must be."""
+
+
 class PipelineError(InputError):
     """A pipeline file cannot be read or does not say what it must."""
 

@@ -22,6 +22,15 @@ os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
 # The first start makes a database; on a busy machine that takes longer than the 20 seconds that Prefect waits.
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "300")
 
+from flowguard.errors import SettingsError
+from flowguard.settings import settings
+
+try:
+    settings(Path(__file__).parents[1])  # puts PREFECT_API_URL of a settings file where Prefect looks for it
+except SettingsError as error:
+    print(f"flowguard: {error}", file=sys.stderr)
+    sys.exit(error.exit_code)
+
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     TaskRunFilter,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-# ruff: noqa: E402 - the environment must be set before the libraries load
+# The environment must be set before the libraries load.
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
-for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "PREFECT_API_URL"):
-    os.environ.pop(name, None)
 
 import shutil
 from pathlib import Path
@@ -19,6 +17,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
+from flowguard import settings
+
+for name in (settings.NAMED, *settings.VARIABLES):
+    os.environ.pop(name, None)
 
 PIPELINE = """\
 name: meters

@@ -34,8 +34,10 @@ def command(
             f"The demo runs from a checkout of flowguard: {project} has no flows/demo.py or no {PIPELINE}. "
             "Change to the checkout's folder, or name it with --project."
         )
+    from flowguard.settings import settings
+
     # Prefect's own database beside MLflow's, unless the user has set up either; must be set before prefect loads.
-    if "PREFECT_API_URL" not in os.environ:
+    if settings(project).prefect_api_url is None:
         home = Path(os.environ.setdefault("PREFECT_HOME", str(project / "runs" / "prefect")))
         home.mkdir(parents=True, exist_ok=True)
     sys.path.insert(0, str(project))

@@ -79,13 +79,13 @@ def command(
         raise InputError(
             f"The desk needs {error.name}, which is not installed. Run `pip install 'flowguard[review]'`."
         ) from None
-    from flowguard.stages.workspace import STORE, store_in
+    from flowguard.stages.workspace import store_in
 
-    pipelines, root, runs = find(files or [], Path.cwd(), stored_elsewhere=STORE in os.environ)
+    pipelines, root, runs = find(files or [], Path.cwd())
     published = [f"--{name}" for name, given in (("allowed-host", allowed_host), ("https", https)) if given]
     published += ["--trusted-proxy"] if trusted_proxy else []
     reached = f"At {host}" if not serve.loopback(host) else f"With {' and '.join(published)}" if published else ""
-    mode = _mode(access, store_in(runs), runs, reached=reached)
+    mode = _mode(access, store_in(runs, project=root), runs, reached=reached)
     proxies = serve.networks_of(trusted_proxy or [])
     if mode == "proxy" and not proxies:
         raise InputError(

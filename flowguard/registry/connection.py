@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from flowguard.errors import FlowguardError, RegistryError
+from flowguard.settings import masked
 
 PROBE_SECONDS = 4.0
 
@@ -107,7 +108,7 @@ def shown(uri: str) -> str:
     >>> shown("postgresql://me:secret@db/mlflow")
     'postgresql://me:***@db/mlflow'
     """
-    return re.sub(r"(://[^/@:]*):[^@/]*@", r"\1:***@", uri)
+    return masked(uri)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from flowguard.registry.connection import connect, import_mlflow, shown, sqlite_
 from flowguard.registry.log import Entry, log_run
 from flowguard.registry.model import ARTIFACT
 from flowguard.registry.version import CHALLENGER, CHAMPION, Version
+from flowguard.settings import settings
 
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
@@ -44,14 +45,16 @@ class Registry:
         self.artifact_root = artifact_root
 
     @classmethod
-    def at(cls, folder: Path) -> Registry:
-        """What MLFLOW_TRACKING_URI (and MLFLOW_REGISTRY_URI) name, else the SQLite registry in `folder`."""
+    def at(cls, folder: Path, *, project: Path | None = None) -> Registry:
+        """The registry that the settings of `project` name, else SQLite in its output folder `folder`."""
         folder = Path(folder).absolute()
-        tracking = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / DATABASE}"
+        given = settings(project or folder.parent)
+        tracking = given.tracking_uri or f"sqlite:///{folder / DATABASE}"
+        served = tracking.startswith(("http", "databricks"))
         return cls(
             tracking,
-            registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or None,
-            artifact_root=None if tracking.startswith(("http", "databricks")) else folder / ARTIFACTS,
+            registry_uri=given.registry_uri,
+            artifact_root=None if served else given.artifacts or folder / ARTIFACTS,
         )
 
     def __repr__(self) -> str:

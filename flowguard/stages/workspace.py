@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from flowguard.registry import Registry
+from flowguard.settings import settings
 from flowguard.spec import Pipeline, load_pipeline
 from flowguard.stages.init import infer_columns
 from flowguard.store import Store
 from flowguard.tables import Source, open_files
 from flowguard.tables.query import open_query
 
-STORE = "FLOWGUARD_STORE"
-"""The environment variable with the address of the store; without it, a SQLite file in the runs folder."""
+
+def store_in(runs: Path, *, project: Path | None = None) -> Store:
+    """What is remembered between runs, opened once per process: the settings' store, else SQLite in `runs`.
+
+    `project` is the folder whose settings count, by default the one that holds `runs`.
+    """
+    return _opened(store_address(runs, project=project), _Connections.kept)
 
 
-def store_in(runs: Path) -> Store:
-    """What is remembered between runs, opened once per process."""
-    return _opened(os.environ.get(STORE) or f"sqlite:///{runs.absolute() / 'flowguard.db'}", _Connections.kept)
+def store_address(runs: Path, *, project: Path | None = None) -> str:
+    """Where `store_in` looks; with its password."""
+    return settings(project or runs.absolute().parent).store or f"sqlite:///{runs.absolute() / 'flowguard.db'}"
 
 
 def keep_connections() -> None:
@@ -64,13 +69,13 @@ class Workspace:
 
     @property
     def registry(self) -> Registry:
-        """The model registry: MLFLOW_TRACKING_URI, or SQLite in the runs folder."""
-        return Registry.at(self.runs)
+        """The model registry that the settings name, or SQLite in the runs folder."""
+        return Registry.at(self.runs, project=self.pipeline.root)
 
     @property
     def store(self) -> Store:
         """Batches scored, drift, error budgets and the journal of aliases."""
-        return store_in(self.runs)
+        return store_in(self.runs, project=self.pipeline.root)
 
     def source(self) -> Source:
         """The pipeline's data."""

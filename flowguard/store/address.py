@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from flowguard.errors import InputError
+from flowguard.settings import masked
 
 FORMS = "sqlite:////absolute/path/flowguard.db or postgresql://user:password@host/database"
 
@@ -24,7 +24,7 @@ def parsed(url: str) -> URL:
     try:
         address = make_url(url)
     except (ArgumentError, ValueError):
-        raise InputError(f"The store address {_masked(str(url))!r} is no URL. Write {FORMS}.") from None
+        raise InputError(f"The store address {masked(str(url))!r} is no URL. Write {FORMS}.") from None
     kind = address.get_backend_name()
     if kind in ("postgres", "postgresql"):
         return address.set(drivername="postgresql+psycopg")
@@ -63,7 +63,3 @@ def sqlite_path(address: URL) -> Path | None:
     if address.get_backend_name() != "sqlite":
         return None
     return Path((address.database or "").removeprefix("file:"))
-
-
-def _masked(text: str) -> str:
-    return re.sub(r"(://[^/@:]*):.*@", r"\1:***@", text)

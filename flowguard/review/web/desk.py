@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from flowguard.errors import InputError
+from flowguard.settings import settings
 from flowguard.spec import load_pipeline
-from flowguard.stages.workspace import STORE, store_in
+from flowguard.stages.workspace import store_in
 from flowguard.store import Role, Store
 
 Mode = Literal["open", "password", "proxy"]
@@ -43,7 +44,7 @@ class Desk:
     @property
     def store(self) -> Store:
         """What all pipelines of this desk remember, and its users."""
-        return store_in(self.runs)
+        return store_in(self.runs, project=self.root)
 
     @property
     def mark(self) -> str:
@@ -51,12 +52,12 @@ class Desk:
         return sha256(str(self.runs.absolute()).encode()).hexdigest()[:8]
 
 
-def find(files: Sequence[Path], folder: Path, *, stored_elsewhere: bool) -> tuple[dict[str, Path], Path, Path]:
+def find(files: Sequence[Path], folder: Path) -> tuple[dict[str, Path], Path, Path]:
     """The pipelines of `files`, or all in `folder`/pipelines, by name; with their project and runs folder.
 
-    Of all in the folder, those that cannot be read are left out as long as one can. With `stored_elsewhere` (the
-    variable FLOWGUARD_STORE) pipelines may write to several folders. Raises `InputError` where there is none, where
-    two have one name, and where they do not share a store.
+    Of all in the folder, those that cannot be read are left out as long as one can. Where the
+    settings name one store for all, pipelines may write to several folders. Raises `InputError` where there is none,
+    where two have one name, and where they do not share a store.
     """
     wanted = list(files) or sorted((folder / "pipelines").glob("*.yaml"))
     if not wanted:
@@ -82,9 +83,10 @@ def find(files: Sequence[Path], folder: Path, *, stored_elsewhere: bool) -> tupl
                 "review one at a time."
             )
     runs = {pipeline.root / pipeline.output.folder for pipeline in loaded}
-    if len(runs) > 1 and not stored_elsewhere:
+    stores = {settings(pipeline.root).store for pipeline in loaded}
+    if len(runs) > 1 and (None in stores or len(stores) > 1):
         raise InputError(
             f"The pipelines {', '.join(found)} write to several folders ({', '.join(sorted(map(str, runs)))}), each "
-            f"with a store of its own. Review those of one folder at a time, or set {STORE} to one store for all."
+            "with a store of its own. Review those of one folder at a time, or set FLOWGUARD_STORE to one for all."
         )
     return found, loaded[0].root, loaded[0].root / loaded[0].output.folder
