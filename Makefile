@@ -1,13 +1,14 @@
 # make demo    the main job on real data, from nothing to a report
 # make test    lint, types and tests (no system package, no network beyond the package index)
 # make e2e     what needs a browser, a server or long runs, the benchmarks' tests among them (system packages: see .ci/run)
+# make pictures    the pictures of the desk for docs/desk.md, after make demo (needs what make e2e needs)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 E2E_READY := .venv/.ready-e2e
 
-.PHONY: setup demo test e2e wheel pin clean
+.PHONY: setup demo test e2e pictures wheel pin clean
 .DEFAULT_GOAL := help
 
 help:
@@ -41,6 +42,9 @@ test: $(READY)
 
 e2e: $(E2E_READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m e2e --durations=0
+
+pictures: $(E2E_READY)
+	$(BIN)/python -m docs.pictures.desk
 
 wheel: $(READY)
 	$(BIN)/python -m build --wheel --outdir dist .

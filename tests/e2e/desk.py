@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -111,7 +111,15 @@ class RunningDesk:
 def open_desk(folder: Path, pipeline: str, log: Path, *options: str) -> Iterator[RunningDesk]:
     """`flowguard review` on one pipeline of the project in `folder`, as a user types it, until the block ends."""
     port = free_port()
-    command = [FLOWGUARD, "review", f"pipelines/{pipeline}.yaml", "--port", str(port), "--no-browser", *options]
+    command: list[str | Path] = [
+        FLOWGUARD,
+        "review",
+        f"pipelines/{pipeline}.yaml",
+        "--port",
+        str(port),
+        "--no-browser",
+        *options,
+    ]
     with running(command, cwd=folder, environment=plain_environment(**ENVIRONMENT), log=log) as process:
         url = f"http://127.0.0.1:{port}/"
         wait_until(lambda: answers(url), 90, "the desk", by=process, every=0.2)
@@ -123,9 +131,11 @@ def open_desk(folder: Path, pipeline: str, log: Path, *options: str) -> Iterator
     assert said.rstrip().endswith("The desk is closed."), said
 
 
-def copied(project: Path, folder: Path) -> Path:
-    """A copy of a project folder: what is decided there is decided nowhere else."""
-    return shutil.copytree(project, folder, symlinks=True)
+def copied(project: Path, folder: Path, *, only: Sequence[str] = ()) -> Path:
+    """A copy of a project folder, or of some of its folders: what is decided there is decided nowhere else."""
+    for part in only:
+        shutil.copytree(project / part, folder / part, symlinks=True)
+    return folder if only else shutil.copytree(project, folder, symlinks=True)
 
 
 def flowguard(folder: Path, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
