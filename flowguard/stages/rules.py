@@ -97,17 +97,18 @@ def make(
     why: str,
     who: str = "",
     lasts: timedelta = LASTS,
+    until: datetime | None = None,
     batches: int = LOOKED_AT,
 ) -> Made:
     """Store a rule: of batches that are scored from now on, what it covers is flagged as ever, but not shown.
 
-    `who` is by default the user of this process. Raises `InputError` as `preview` does, and for a rule that cannot be
-    kept: no word on why, or an end that is too far off.
+    It ends at `until`, or after it `lasts` so long. `who` is by default the user of this process. Raises `InputError`
+    as `preview` does, and for a rule that cannot be kept: no word on why, or an end that is too far off.
     """
     workspace = Workspace.open(pipeline)
     _check(workspace, scope)
     now = datetime.now(UTC)
-    new = Rule(workspace.pipeline.name, scope.document, why, who or user_here(), now, now + lasts)
+    new = Rule(workspace.pipeline.name, scope.document, why, who or user_here(), now, until or now + lasts)
     # Before it is stored: who is refused has waited for nothing, and nothing was stored where looking failed.
     seen = _preview(workspace, scope, batches)
     return Made(workspace.store.rules.put(new), seen)

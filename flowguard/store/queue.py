@@ -111,6 +111,16 @@ class Queue:
                 here = (_RECORD.pipeline == pipeline, _RECORD.batch == batch, _RECORD.record_id == record_id)
                 connection.execute(QUEUED_RECORDS.update().where(*here).values(rule=rule))
 
+    def by_rule(self, pipeline: str) -> dict[int, dict[str, int]]:
+        """Of every rule how many flagged records it keeps away, by decision on them ("open" for none)."""
+        by = (_RECORD.rule, _RECORD.decision)
+        query = select(*by, func.count().label("n")).where(_RECORD.pipeline == pipeline, _RECORD.rule.is_not(None))
+        found: dict[int, dict[str, int]] = {}
+        with self.database.reading() as connection:
+            for row in connection.execute(query.group_by(*by)):
+                found.setdefault(row.rule, {})[row.decision or "open"] = row.n
+        return found
+
     def queued(self, pipeline: str) -> dict[str, tuple[int, str, str]]:
         """Of every queued batch what it was queued from: version, bundle and fingerprint."""
         query = select(_BATCH.batch, _BATCH.version, _BATCH.bundle, _BATCH.fingerprint)

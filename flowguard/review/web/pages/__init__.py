@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from flowguard.review.web.pages import decide, drift, export, queue, record, records, versions
+from flowguard.review.web.pages import decide, drift, export, queue, record, records, rules, versions
 
 ROUTERS: tuple[APIRouter, ...] = (
     queue.router,
@@ -14,5 +14,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     export.router,
     versions.router,
     drift.router,
+    rules.router,
 )
 """What `create_app` serves. A page of a router needs `current` as a dependency only to know who asks."""

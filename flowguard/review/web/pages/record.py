@@ -12,8 +12,9 @@ from flowguard.errors import FlowguardError
 from flowguard.review.web.listing import Listing, listing
 from flowguard.review.web.page import page
 from flowguard.review.web.shelf import workspace_of
-from flowguard.review.web.shown import card_of, marked, reasons_of, score_plots
+from flowguard.review.web.shown import card_of, marked, score_plots
 from flowguard.review.web.who import User, current
+from flowguard.stages.queued import reasons_of
 from flowguard.stages.why import why
 from flowguard.stages.workspace import Workspace
 
