@@ -226,8 +226,9 @@ def _recalibrated(facts: Mapping[str, Any]) -> str:
     origin = facts.get("recalibrated")
     if not origin:
         return ""
-    period = " to ".join(origin.get("period") or ())
-    return f"Recalibrated from version {origin['version']}, whose weights it has{', on ' + period if period else ''}."
+    period = origin.get("period") or ()
+    on = f", on records of {period[0]} to {period[1]}" if len(period) == 2 else ""
+    return f"Recalibrated from version {origin['version']}, whose weights it has{on}."
 
 
 def _number(value: float | None) -> float:

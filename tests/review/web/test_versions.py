@@ -44,8 +44,8 @@ def test_versions_are_listed_newest_first_with_what_they_keep_of_their_promise(d
     assert 'aria-current="true">Versions</a>' in text
     assert "recalibrated version 1" in text
     assert "maf" in text
-    assert "2.00 %" in text
-    assert "1.00 %" in text
+    assert "2.00\u00a0%" in text
+    assert "1.00\u00a0%" in text
     assert '<a href="/p/meters/records?version=1">' in text
 
 
