@@ -226,7 +226,7 @@ def _recalibrated(facts: Mapping[str, Any]) -> str:
     origin = facts.get("recalibrated")
     if not origin:
         return ""
-    period = origin.get("period") or ()
+    period = list(origin.get("period") or ())
     on = f", on records of {period[0]} to {period[1]}" if len(period) == 2 else ""
     return f"Recalibrated from version {origin['version']}, whose weights it has{on}."
 
