@@ -243,12 +243,20 @@ class OutputSection(Section):
 
 
 class ScheduleSection(Section):
-    """When new batches are scored."""
+    """When new batches are scored, and what must be there then."""
 
     cron: Name = Field(examples=["0 6 * * *"])
     """Five fields: minute, hour, day of month, month, day of week."""
     timezone: Name = "UTC"
     """An IANA time zone, such as Europe/Berlin."""
+    active: bool | None = None
+    """`false`: the schedule is deployed and starts no runs. Default: as it was left in Prefect, a new one starts
+    runs."""
+    lag: int = Field(default=1, ge=0, le=366)
+    """Of daily batches, that of so many days before a run must be there at the run, or it is late; 1 is yesterday's."""
+    collision: Literal["enqueue", "cancel"] = "enqueue"
+    """A run that comes due while another scores this pipeline: enqueue, it waits its turn; cancel, it is left out, and
+    the next one does what is new."""
 
     @model_validator(mode="after")
     def _meaningful(self) -> ScheduleSection:
@@ -278,6 +286,8 @@ class ResourcesSection(Section):
     tile: int = Field(default=1024, ge=1, le=1_048_576)
     """Records per scoring tile, sealed with the version: a record's score never depends on its batch
     mates."""
+    hours: float | None = Field(default=None, gt=0, le=8760)
+    """A deployed run is stopped after so many hours. Default: 24 for a training, 6 for all else."""
 
     @model_validator(mode="after")
     def _sized(self) -> ResourcesSection:

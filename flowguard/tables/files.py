@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from flowguard.errors import SchemaError, SourceError
 from flowguard.tables.chunks import rechunk
-from flowguard.tables.location import Place, find_files, stamp_of
+from flowguard.tables.location import Place, find_files, stamp_of, written_at
 from flowguard.tables.naming import batch_names
 from flowguard.tables.parquet import Footer, read_footer, row_groups, stream
 from flowguard.tables.partition import partition_columns
@@ -132,6 +132,9 @@ class FileSource(Source):
 
     def stamp(self, batch: Batch) -> str:
         return stamp_of(self._places if self._batch == "day" else self._groups[batch.name])
+
+    def delivered(self) -> dt.datetime:
+        return written_at(self._places)
 
     def find_batch(self, text: str) -> Batch:
         if self._batch == "file":

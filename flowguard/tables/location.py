@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import fnmatch
 import glob
 import hashlib
@@ -64,6 +65,17 @@ def stamp_of(places: Sequence[Place]) -> str:
             facts = (place.path, info.size, info.mtime_ns)
         seen.update(repr(facts).encode())
     return seen.hexdigest()
+
+
+def written_at(places: Sequence[Place]) -> dt.datetime:
+    """When the newest of the files was written."""
+    times = []
+    for place in places:
+        if place.filesystem is None:
+            times.append(os.stat(place.path).st_mtime_ns)
+        else:
+            times.append(place.filesystem.get_file_info(place.path).mtime_ns)
+    return dt.datetime.fromtimestamp(max(times) / 1e9, dt.UTC)
 
 
 def _find_local(path: str, root: Path) -> list[Place]:

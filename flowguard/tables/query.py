@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from flowguard.errors import SchemaError, SourceError
-from flowguard.tables.location import Place, find_files, stamp_of
+from flowguard.tables.location import Place, find_files, stamp_of, written_at
 from flowguard.tables.parquet import read_footer
 from flowguard.tables.period import UNDATED, Days, days_of, is_clock
 from flowguard.tables.source import Batch, Source
@@ -126,6 +126,9 @@ class QuerySource(Source):
     def stamp(self, batch: Batch) -> str:
         files = "".join(stamp_of(files) for files in self._places.values())
         return hashlib.sha256(f"{self._query}{files}".encode()).hexdigest()
+
+    def delivered(self) -> dt.datetime:
+        return max(written_at(files) for files in self._places.values())
 
     def close(self) -> None:
         if self._closing is not None:

@@ -77,6 +77,10 @@ class Source(ABC):
         """The state of the files that `batch` is read from: while it is equal, nothing needs reading."""
 
     @abstractmethod
+    def delivered(self) -> dt.datetime:
+        """When the newest of its files was written."""
+
+    @abstractmethod
     def describe(self) -> str:
         """Where the records come from, in a few words."""
 
