@@ -40,9 +40,10 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.context import get_run_context
 from prefect.runtime import flow_run
+from prefect.settings import get_current_settings
 from prefect.tasks import Task
 
-from flowguard.errors import InputError
+from flowguard.errors import FlowguardError, InputError
 
 UNFINISHED = [StateType.RUNNING, StateType.PENDING, StateType.SCHEDULED]
 
@@ -64,6 +65,36 @@ RETRY: dict[str, Any] = {
     "retry_delay_seconds": [10, 60],
     "retry_condition_fn": worth_retrying,
 }
+
+HOURS = "FLOWGUARD_HOURS"
+"""The environment variable that bounds a run; a deployment sets it where the pipeline file has `resources.hours`."""
+
+
+def patience(hours: float) -> float:
+    """The seconds after which a flow is stopped: so many hours, unless the environment says otherwise."""
+    return 3600 * float(os.environ.get(HOURS) or hours)
+
+
+def resource_of(pipeline: str) -> dict[str, str]:
+    """What an event is about: the pipeline of this name."""
+    return {"prefect.resource.id": f"flowguard.pipeline.{pipeline}", "prefect.resource.name": pipeline}
+
+
+def need_server() -> str:
+    """The address of a Prefect server that answers; `FlowguardError` says how to start one where there is none."""
+    address = get_current_settings().api.url
+    if not address:
+        raise InputError(
+            "A schedule needs a Prefect server that lives on, and PREFECT_API_URL names none. Run `prefect server "
+            "start` in another terminal and set PREFECT_API_URL=http://127.0.0.1:4200/api here."
+        )
+    with get_client(sync_client=True) as client:
+        if client.api_healthcheck() is not None:
+            raise FlowguardError(
+                f"No Prefect server answers at {address} (PREFECT_API_URL). Start it with `prefect server start`, "
+                "or correct the address, and run this again."
+            )
+    return address
 
 
 def run_name() -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
-from flows.local import RETRY, artifact_key, run_id, run_name, settle, stop_in_order  # isort: skip  (sets Prefect's defaults before it is imported)
+from flows.local import RETRY, artifact_key, patience, resource_of, run_id, run_name, settle, stop_in_order  # isort: skip  (sets Prefect's defaults before it is imported)
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -31,7 +31,7 @@ queue_up = task(enqueue, name="enqueue", **RETRY)
 score_one = task(score_batch, name="score", task_run_name="score {batch}", **RETRY)
 
 
-@flow(name="score", flow_run_name=run_name, log_prints=False)
+@flow(name="score", flow_run_name=run_name, timeout_seconds=patience(6), log_prints=False)
 def score(
     pipeline: str,
     batch: str | None = None,
@@ -54,6 +54,13 @@ def score(
             table=[_figures(result) for result in results],
             description=f"{planned.name} version {planned.version}: {len(results)} batches",
         )
+    for result in results:
+        if result.fresh and not result.manifest.read:
+            emit_event(
+                event="flowguard.empty",
+                resource=resource_of(planned.name),
+                payload={"batch": result.manifest.batch, "sentence": f"{result.manifest.batch} holds no record."},
+            )
     changed = [result.drift for result in results if result.drift is not None and result.drift.alarms]
     if changed:
         _tell_drift(pipeline, planned.name, planned.version, changed)
@@ -69,7 +76,7 @@ def _tell_drift(pipeline: str, name: str, version: int, changed: Sequence[DriftR
     for record in changed:
         emit_event(
             event="flowguard.drift",
-            resource={"prefect.resource.id": f"flowguard.pipeline.{name}", "prefect.resource.name": name},
+            resource=resource_of(name),
             payload={
                 "batch": record.batch,
                 "version": version,

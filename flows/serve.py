@@ -16,14 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flows import local as local  # isort: skip  (sets Prefect's defaults before it is imported)
+from flows.local import need_server  # isort: skip  (sets Prefect's defaults before it is imported)
 
 from prefect import serve
-from prefect.client.orchestration import get_client
 from prefect.deployments.runner import RunnerDeployment
 from prefect.flows import EntrypointType
 from prefect.schedules import Cron
-from prefect.settings import get_current_settings
 
 from flowguard.errors import FlowguardError, InputError
 from flowguard.spec import load_pipeline
@@ -51,18 +49,7 @@ def offer(paths: Sequence[str]) -> None:
     if not paths:
         raise InputError("No pipeline file is named. Example: `python -m flows.serve pipelines/flights.yaml`.")
     offered = [deployment for path in paths for deployment in deployments(Path(path))]
-    address = get_current_settings().api.url
-    if address is None:
-        raise InputError(
-            "A schedule needs a Prefect server that lives on, and PREFECT_API_URL names none. Run `prefect server "
-            "start` in another terminal and set PREFECT_API_URL=http://127.0.0.1:4200/api here."
-        )
-    with get_client(sync_client=True) as client:
-        if client.api_healthcheck() is not None:
-            raise FlowguardError(
-                f"No Prefect server answers at {address} (PREFECT_API_URL). Start it with `prefect server start`, "
-                "or correct the address, and run this again."
-            )
+    need_server()
     # Prefect's own handler of SIGTERM says so of itself; the runs are stopped all the same.
     warnings.filterwarnings("ignore", message="coroutine 'Runner.astop' was never awaited")
     serve(*offered, pause_on_shutdown=False)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from flows.local import RETRY, artifact_key, run_name, settle, stop_in_order  # isort: skip  (sets Prefect's defaults before it is imported)
+from flows.local import RETRY, artifact_key, patience, run_name, settle, stop_in_order  # isort: skip  (sets Prefect's defaults before it is imported)
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
@@ -26,7 +26,7 @@ calibrate_thresholds = task(calibrate, name="calibrate", **RETRY)
 register_version = task(register, name="register", **RETRY)
 
 
-@flow(name="train", flow_run_name=run_name, log_prints=False)
+@flow(name="train", flow_run_name=run_name, timeout_seconds=patience(24), log_prints=False)
 def train(pipeline: str) -> Trained:
     """From a pipeline file to a registered version; nothing is trained when the registry has the very same one."""
     checked = check_data(pipeline)

@@ -25,7 +25,7 @@ from tests.conftest import meters, write_project
 
 COMMANDS = (
     *("init", "check", "train", "score", "flagged", "cases", "why", "verdict", "verdicts", "rules", "report", "drift"),
-    *("models", "promote", "recalibrate", "demo", "review", "users", "schema"),
+    *("models", "promote", "recalibrate", "demo", "deploy", "review", "users", "schema"),
 )
 
 
@@ -258,6 +258,7 @@ def test_what_is_not_there_is_refused_with_what_to_do(project: Path, tmp_path: P
     assert "no version 9" in refused("promote", "meters", 9, "--runs", runs)
     assert "metres" in refused("promote", "metres", 1, "--runs", runs)
     assert "no flows/demo.py" in refused("demo", "--project", tmp_path)
+    assert "no flows/deploy.py" in refused("deploy", "--project", tmp_path)
 
 
 def test_a_level_that_the_records_cannot_support_is_refused_before_training(tmp_path: Path) -> None:

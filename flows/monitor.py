@@ -1,0 +1,98 @@
+"""Is the batch there that should be, and did the data change? An event where it is not, and a page of both.
+
+python -m flows.monitor pipelines/flights.yaml
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from flows.local import RETRY, artifact_key, patience, resource_of, run_name, settle, stop_in_order  # isort: skip  (sets Prefect's defaults before it is imported)
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.events import emit_event
+from prefect.logging import get_run_logger
+
+from flowguard.errors import InputError
+from flowguard.stages.drift import Drifted, drift
+from flowguard.stages.freshness import Freshness, freshness
+
+
+@dataclass(frozen=True)
+class Monitored:
+    """What was found; `drifted` is None where the champion has scored nothing yet."""
+
+    freshness: Freshness
+    drifted: Drifted | None
+
+
+def _drifted(pipeline: str) -> Drifted | None:
+    try:
+        return drift(pipeline)
+    except InputError:
+        return None
+
+
+look_at_batches = task(freshness, name="freshness", **RETRY)
+look_at_drift = task(_drifted, name="drift", **RETRY)
+
+
+@flow(name="monitor", flow_run_name=run_name, timeout_seconds=patience(6), log_prints=False)
+def monitor(pipeline: str) -> Monitored:
+    """Emits `flowguard.late` when the batch that is due is not there.
+
+    An empty batch and an alarm of drift are told by the run that scores the batch; here they are summed up, and the
+    drift page is written anew.
+    """
+    found = look_at_batches(pipeline)
+    drifted = look_at_drift(pipeline)
+    if found.late:
+        get_run_logger().warning("%s: %s", found.pipeline, found.sentence)
+        emit_event(
+            event="flowguard.late",
+            resource=resource_of(found.pipeline),
+            payload={
+                "batch": found.expected or "",
+                "newest": found.newest or "",
+                "due": found.due.isoformat() if found.due else "",
+                "sentence": found.sentence,
+            },
+        )
+    create_markdown_artifact(
+        key=f"{artifact_key(found.pipeline)}-monitor",
+        markdown=_page(found, drifted),
+        description=f"{'LATE: ' if found.late else ''}{found.sentence}",
+    )
+    return Monitored(found, drifted)
+
+
+def _page(found: Freshness, drifted: Drifted | None) -> str:
+    lines = [f"# {found.pipeline}", f"- {'**Late.** ' if found.late else ''}{found.sentence}"]
+    if found.newest:
+        lines.append(f"- newest batch: {found.newest}")
+    for what, names in (
+        ("never came", found.missing),
+        ("wait to be scored", found.waiting),
+        ("hold no record", found.empty),
+    ):
+        if names:
+            shown = ", ".join(names[-10:])
+            lines.append(f"- {len(names):,} {what}: {'..., ' if len(names) > 10 else ''}{shown}")
+    if drifted is None:
+        lines.append("- drift: the champion has scored no batch yet")
+    else:
+        alarms = [one for one in drifted.alarms if one.drift is not None]
+        lines.append(
+            f"- drift under version {drifted.version}: {len(alarms):,} alarms in {len(drifted.records):,} batches"
+        )
+        lines += [f"    - {one.batch}: {one.drift.sentence}" for one in alarms[-3:] if one.drift is not None]
+        lines.append(f"- drift page: `{drifted.page}`")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    stop_in_order()
+    monitor(sys.argv[1])
+    settle()
