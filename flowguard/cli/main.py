@@ -15,6 +15,7 @@ from flowguard.cli import (
     cases,
     check,
     demo,
+    doctor,
     deploy,
     drift,
     flagged,

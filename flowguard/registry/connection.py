@@ -36,6 +36,20 @@ _ENVIRONMENT = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+_KEYS = "Correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or the profile in AWS_PROFILE)"
+_S3 = {
+    "InvalidAccessKeyId": f"it does not know this access key. {_KEYS}.",
+    "SignatureDoesNotMatch": f"the secret does not go with this access key. {_KEYS}.",
+    "Unable to locate credentials": "there are no credentials. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
+    "AWS_PROFILE.",
+    "ExpiredToken": "the session has expired. Log in again, and set AWS_SESSION_TOKEN anew.",
+    "RequestTimeTooSkewed": "this machine's clock is wrong. Set it by a time server.",
+    "AccessDenied": f"this user may not do that in this bucket. {_KEYS}, or give that user the right to list, read, "
+    "write and delete objects there.",
+    "NoSuchBucket": "there is no such bucket. Create it, or correct the address of the artifacts.",
+    "Could not connect to the endpoint": "nothing answers there. Correct MLFLOW_S3_ENDPOINT_URL or AWS_ENDPOINT_URL, "
+    "or start the object store.",
+}
 # Failures that come from outside are told in words; a mistake in flowguard itself keeps its traceback.
 _OUTSIDE = (
     "mlflow",
@@ -139,6 +153,9 @@ def _explained(error: Exception, uri: str, doing: str) -> FlowguardError:
             f"{where}: its database was made by another MLflow version. Take a copy of it, then run "
             f"`mlflow db upgrade {shown(uri)}`. MLflow said: {found}"
         )
+    for code, meaning in _S3.items():
+        if code in found:
+            return FlowguardError(f"{where}: the object store says {code}: {meaning}")
     if re.search(r"max retries exceeded|connection refused|failed to establish|timed out", found, re.IGNORECASE):
         return FlowguardError(
             f"{where}: the server does not answer. Check that it runs and that MLFLOW_TRACKING_URI is right, "

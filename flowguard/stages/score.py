@@ -249,9 +249,14 @@ def _loaded(folder: str, digest: str) -> Detector:
     return load(Path(folder))
 
 
+def bundles(workspace: Workspace) -> Path:
+    """Where fetched bundles are kept, by digest."""
+    return workspace.runs / ".bundles"
+
+
 def detector_of(workspace: Workspace, version: Version) -> Detector:
     """The detector of a registered version; fetched and checked once per process."""
-    folder = workspace.registry.fetch(version, workspace.runs / ".bundles")
+    folder = workspace.registry.fetch(version, bundles(workspace))
     return _loaded(os.fspath(folder), version.digest)
 
 

@@ -74,7 +74,7 @@ def connected(address: URL, *, pooled: bool = False) -> Database:
     """
     path = sqlite_path(address)
     if path is None:
-        return Database(_postgresql(address, pooled=pooled), shown(address))
+        return Database(engine_of(address, pooled=pooled), shown(address))
     if path.is_dir():
         raise InputError(f"The store {shown(address)} is a folder. Name a file in it: sqlite:///{path}/flowguard.db")
     try:
@@ -84,9 +84,16 @@ def connected(address: URL, *, pooled: bool = False) -> Database:
             f"The store {shown(address)} cannot be created: its folder cannot be made ({error.strerror}). "
             "Name a file in a folder that this user can write to."
         ) from None
-    database = Database(_sqlite(address), shown(address))
+    database = Database(engine_of(address), shown(address))
     _write_ahead(database)
     return database
+
+
+def engine_of(address: URL, *, pooled: bool = False, wait: float = WAIT_SECONDS) -> Engine:
+    """How `address` is spoken to; nothing is made and nobody is asked yet. `wait` for who else writes to SQLite."""
+    if sqlite_path(address) is None:
+        return _postgresql(address, pooled=pooled)
+    return _sqlite(address, wait)
 
 
 def _postgresql(address: URL, *, pooled: bool) -> Engine:
@@ -104,8 +111,8 @@ def _postgresql(address: URL, *, pooled: bool) -> Engine:
         ) from None
 
 
-def _sqlite(address: URL) -> Engine:
-    engine = create_engine(address, poolclass=NullPool, connect_args={"timeout": WAIT_SECONDS})
+def _sqlite(address: URL, wait: float) -> Engine:
+    engine = create_engine(address, poolclass=NullPool, connect_args={"timeout": wait})
 
     @event.listens_for(engine, "connect")
     def _plain(connection: Any, _: Any) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, column, inspect, select, table
 
 from flowguard.errors import StoreError
 from flowguard.store.database import Database
 from flowguard.store.schema import HEAD, METADATA, REVISIONS
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 # alembic keeps the migration that runs in module globals.
 _ONE_THREAD = threading.Lock()
@@ -40,6 +44,22 @@ def revision(connection: Connection) -> str | None:
     return found
 
 
+def revisions() -> set[str]:
+    """The revisions that this flowguard knows."""
+    from alembic.script import ScriptDirectory
+
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
+def _config() -> Config:
+    from alembic.config import Config
+
+    config = Config()
+    folder = Path(__file__).with_name("migrations")
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    return config
+
+
 def _check_foreign(connection: Connection, address: str) -> None:
     foreign = sorted(set(inspect(connection).get_table_names()) & set(METADATA.tables))
     if foreign:
@@ -49,20 +69,20 @@ def _check_foreign(connection: Connection, address: str) -> None:
         )
 
 
+def newer(address: str, found: str) -> str:
+    """What is said of a store whose revision this flowguard does not know."""
+    return (
+        f"The store {address} was made by a newer flowguard: its tables are at revision {found}, this flowguard "
+        f"knows them up to {HEAD}. Upgrade flowguard here, or name another store."
+    )
+
+
 def _run(connection: Connection, found: str | None, address: str) -> None:
     # Loaded only when there is something to do.
     from alembic import command
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
 
-    config = Config()
-    folder = Path(__file__).with_name("migrations")
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if found is not None and found not in known:
-        raise StoreError(
-            f"The store {address} was made by a newer flowguard: its tables are at revision {found}, this flowguard "
-            f"knows them up to {HEAD}. Upgrade flowguard here, or name another store."
-        )
+    if found is not None and found not in revisions():
+        raise StoreError(newer(address, found))
+    config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
