@@ -15,8 +15,8 @@ from flowguard.cli import (
     cases,
     check,
     demo,
-    doctor,
     deploy,
+    doctor,
     drift,
     flagged,
     init,
@@ -86,7 +86,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 for module in (
     *(init, check, train, score, flagged, cases, why, verdict, verdicts, rules, report),
-    *(drift, models, promote, recalibrate, demo, deploy, review, users, schema),
+    *(drift, models, promote, recalibrate, demo, deploy, review, users, doctor, schema),
 ):
     app.command(module.__name__.rsplit(".", 1)[-1], help=module.__doc__, epilog=f"Example: `{module.EXAMPLE}`")(
         _guarded(module.command)
