@@ -85,14 +85,14 @@ class RunningDesk:
         """Every kind of page that this desk serves, each once, for whoever may see it."""
         one = self.strangest()
         (drawn, *_) = self.records(kind="drawn")
-        root, busy = f"{self.url}p/{self.pipeline}", max(self._sizes())[1]
+        root, busy = f"{self.url}p/{self.pipeline}", self._busy()
         case = self.store.queue.cases(self.pipeline, busy)[0]
         found = [
             f"{self.url}queue",
             f"{root}?all=true",
             self.batch_url(busy),
             self.batch_url(busy, "state=confirmed"),
-            f"{root}/records?order=newest",
+            f"{root}/records?order=newest&p_most=0.0002",
             f"{root}/records?kind=drawn",
             f"{root}/cases/{quote(case.case_id, safe='')}?batch={quote(busy)}",
             self.record_url(one),
@@ -100,11 +100,15 @@ class RunningDesk:
             f"{self.url}versions",
             f"{root}/versions/1",
             f"{self.url}drift",
+            f"{self.url}rules",
+            f"{root}/rules/new?record={quote(one.record_id, safe='')}&batch={quote(one.batch)}",
         ]
         return found
 
-    def _sizes(self) -> list[tuple[int, str]]:
-        return [(one.flagged, one.batch) for one in self.store.queue.batches(self.pipeline)]
+    def _busy(self) -> str:
+        """The smallest batch with a handful of flagged records."""
+        batches = self.store.queue.batches(self.pipeline)
+        return min((one.flagged, one.batch) for one in batches if one.flagged >= 5)[1]
 
 
 @contextmanager
@@ -187,9 +191,13 @@ def log_in(page: Page, name: str, password: str = PASSWORD) -> None:
     page.get_by_role("button", name="Log in").click()
 
 
-def barriers(page: Page) -> list[str]:
-    """What axe finds serious or critical for people who read by ear, by keyboard or with weak eyes."""
-    found = Axe().run(page).response["violations"]
+def barriers(page: Page, *, colours: bool = False) -> list[str]:
+    """What axe finds serious or critical for people who read by ear, by keyboard or with weak eyes.
+
+    With `colours` it looks at contrasts alone: what else it finds in the dark it found in the light.
+    """
+    limits = {"runOnly": {"type": "rule", "values": ["color-contrast"]}} if colours else {}
+    found = Axe().run(page, options={"resultTypes": ["violations"], **limits}).response["violations"]
     return [
         f"{one['id']} ({one['impact']}): {one['help']}: {[node['html'][:160] for node in one['nodes'][:3]]}"
         for one in found

@@ -45,8 +45,9 @@ def stands(page: Page, one: QueuedRecord, words: str) -> None:
 
 
 def listed(page: Page) -> list[str]:
-    """The record_ids of a list, in its order."""
-    return [str(one) for one in page.eval_on_selector_all("li.record", "all => all.map(one => one.id)")]
+    """The record_ids of a list, in its order; not those that a batch shows below as drawn at random."""
+    shown = ":not([aria-labelledby=drawn]) > ol.records > li.record"
+    return [str(one) for one in page.eval_on_selector_all(shown, "all => all.map(one => one.id)")]
 
 
 def test_a_batch_by_keyboard_alone(desk: RunningDesk, browser: Browser) -> None:
