@@ -30,7 +30,7 @@ SPARE = 1
 """Columns beyond those told that are looked at closely, once the first is put right."""
 WORKERS = 2
 """Blocks of records that are worked on at once."""
-_LEAST, _MOST = 64, 512
+_LEAST, _MOST = 256, 512
 """Records in a block: of more the columns that are looked at closely share their work better, at more memory."""
 
 
