@@ -7,13 +7,16 @@ import subprocess
 from collections.abc import Iterator
 
 import boto3
+import httpx
 import pyarrow.parquet as pq
 import pytest
 
+from flowguard.stages.manifest import latest
 from tests.conftest import PIPELINE, meters
 from tests.e2e import compose
-from tests.e2e.compose import BIN, FILE, SECRETS, Site
+from tests.e2e.compose import BIN, FILE, PASSWORD, SECRETS, Site
 from tests.e2e.conftest import ROOT
+from tests.e2e.process import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -86,6 +89,31 @@ def test_a_version_goes_through_mlflow_to_the_object_store_and_scores_from_there
     assert any(entry["Key"].endswith("manifest.json") for entry in found["Contents"])
     assert not list(started.project.rglob("mlflow.db")), "nothing fell back to this machine's files"
     assert not list(started.project.rglob("flowguard.db"))
+
+
+def test_what_is_seeded_is_deployed_runs_on_the_worker_and_is_reviewed_at_the_desk(started: Site) -> None:
+    started.once("seed")
+    started.once("seed")  # all of it may run again
+    started.start("worker")
+    pq.write_table(meters(600, 9), started.project / "data" / "part9.parquet")
+    run = [str(BIN / "prefect"), "deployment", "run", "score/meters"]
+    started.run(run, "worker")
+    outputs = started.project / "runs" / "meters"
+    wait_until(lambda: "part9" in latest(outputs), 180, "the worker scores", by=started.services["worker"])
+    assert latest(outputs)["part9"].run
+    started.start("review")
+    with httpx.Client(base_url=started.url("review"), headers={"Host": "localhost"}, follow_redirects=True) as browser:
+        token = re.search(r'name="csrftoken" value="([^"]+)"', browser.get("/queue").text)
+        assert token is not None, "whoever is not logged in is asked to"
+        form = {"csrftoken": token[1], "name": "admin", "password": PASSWORD, "next": "/queue?all=true"}
+        answer = browser.post("/login", data=form, headers={"Origin": "http://localhost"})
+        assert answer.status_code == 200
+        wait_until(
+            lambda: "part9" in browser.get("/queue?all=true").text,
+            60,
+            "the desk shows the batch",
+            by=started.services["review"],
+        )
 
 
 def test_a_bucket_that_is_there_is_left_alone(started: Site) -> None:
