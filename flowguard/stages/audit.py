@@ -90,6 +90,8 @@ def drawn_of(workspace: Workspace, manifest: Manifest, key: tuple[str, ...], siz
 
 def drawn_ids(workspace: Workspace, manifest: Manifest, size: int = AUDITED) -> tuple[str, ...]:
     """The ids of the unflagged records of a scored batch that are drawn, the first drawn first; streamed."""
+    if "scores" not in manifest.files:  # no record of the batch was scored
+        return ()
     return audited(workspace.pipeline.name, _unflagged(_scores(workspace, manifest)), size)
 
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from flows.local import settle  # isort: skip  (sets Prefect's defaults before it is imported)
+from flows.local import patience, settle  # isort: skip  (sets Prefect's defaults before it is imported)
 
 from prefect.client.orchestration import get_client
 from prefect.events import Event, emit_event
@@ -25,6 +25,9 @@ from flowguard.stages.drift import drift
 from flowguard.stages.manifest import latest
 from flowguard.stages.models import models
 from flowguard.stages.workspace import Workspace
+from flows.enqueue import enqueue
+from flows.monitor import monitor
+from flows.recalibrate import recalibrate
 from flows.score import score
 from flows.serve import deployments, offer
 from flows.train import train
@@ -93,12 +96,65 @@ def emitted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         return emit_event(event=event, resource=resource, **more)
 
     monkeypatch.setattr("flows.score.emit_event", emit)
+    monkeypatch.setattr("flows.monitor.emit_event", emit)
     return kept
 
 
-def drift_artifacts() -> list[str]:
+def artifacts(key: str) -> list[str]:
+    """What was shown under this key, oldest first."""
     with get_client(sync_client=True) as client:
-        return [str(one.data) for one in client.read_artifacts() if one.key == "meters-drift"]
+        return [str(one.data) for one in client.read_artifacts() if one.key == key]
+
+
+def test_a_batch_that_should_be_there_is_missed_with_an_event(project: Path, emitted: list[dict[str, Any]]) -> None:
+    with project.open("a", encoding="utf-8") as stream:
+        stream.write('schedule: {cron: "0 6 * * *"}\n')
+    assert not monitor(str(project)).freshness.late, "its files are new"
+    assert emitted == []
+    for file in (project.parents[1] / "data").iterdir():
+        os.utime(file, (1.7e9, 1.7e9))
+    found = monitor(str(project))
+    assert found.drifted is None
+    (event,) = emitted
+    assert (event["event"], event["resource"]["prefect.resource.id"]) == ("flowguard.late", "flowguard.pipeline.meters")
+    assert event["payload"]["sentence"].startswith("No file was written since")
+    page = artifacts("meters-monitor")[-1]
+    assert "**Late.** No file was written since" in page
+    assert "3 wait to be scored: part0, part1, part2" in page
+    assert "the champion has scored no batch yet" in page
+
+
+def test_an_empty_batch_is_told_once_and_drift_is_summed_up(project: Path, emitted: list[dict[str, Any]]) -> None:
+    pq.write_table(meters(0, 9), project.parents[1] / "data" / "part9.parquet")
+    for _ in range(2):
+        score(str(project))
+    assert [(one["event"], one["payload"]["batch"]) for one in emitted] == [("flowguard.empty", "part9")]
+    found = monitor(str(project))
+    assert found.drifted is not None
+    assert "no schedule" in found.freshness.sentence
+    assert "drift under version 1: 0 alarms in" in artifacts("meters-monitor")[-1]
+
+
+def test_recalibrating_makes_a_challenger_and_enqueueing_again_is_possible(project: Path) -> None:
+    path = str(project)
+    text = project.read_text(encoding="utf-8")
+    project.write_text(text.replace("false_alarm_rate: 0.01", "false_alarm_rate: 0.02"), encoding="utf-8")
+    made = recalibrate(path)
+    assert (made.registered.version.version, made.registered.version.aliases) == (2, ("challenger",))
+    assert "weights of meters version 1" in artifacts("meters-version")[-1]
+    score(path)
+    assert enqueue(path).batches == (), "scoring has put them there"
+    assert enqueue(path, batches=["part1"], again=True).batches == ("part1",)
+
+
+def test_a_run_is_stopped_after_its_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (score.timeout_seconds, train.timeout_seconds) == (6 * 3600, 24 * 3600)
+    monkeypatch.setenv("FLOWGUARD_HOURS", "1.5")
+    assert patience(24) == 5400
+
+
+def drift_artifacts() -> list[str]:
+    return artifacts("meters-drift")
 
 
 @pytest.mark.e2e
