@@ -1,4 +1,4 @@
-"""Whether a service of this container is well: `health.py URL` asks it, `health.py worker` looks for Prefect's worker."""
+"""Whether a service of this container is well: `health.py URL` asks it, `health.py worker` looks for a worker."""
 
 from __future__ import annotations
 
