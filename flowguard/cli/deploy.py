@@ -49,6 +49,9 @@ def command(
             f"Flows are deployed from a checkout of flowguard: {project.resolve()} has no flows/deploy.py. Change to "
             "the checkout's folder, or name it with --project."
         )
+    from flowguard.settings import settings
+
+    settings(project.resolve())  # the server's address may stand in flowguard.toml; Prefect reads the environment alone
     sys.path.insert(0, str(project.resolve()))
     from_checkout = importlib.import_module("flows.deploy")
 
