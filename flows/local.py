@@ -26,7 +26,7 @@ from flowguard.errors import SettingsError
 from flowguard.settings import settings
 
 try:
-    settings(Path(__file__).parents[1])  # puts PREFECT_API_URL of a settings file where Prefect looks for it
+    given = settings(Path(__file__).parents[1])  # puts PREFECT_API_URL of a settings file where Prefect looks for it
 except SettingsError as error:
     print(f"flowguard: {error}", file=sys.stderr)
     sys.exit(error.exit_code)
@@ -39,11 +39,17 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import StateType
 from prefect.context import get_run_context
+from prefect.logging.configuration import ensure_logging_setup
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 from prefect.tasks import Task
 
+from flowguard import logs
 from flowguard.errors import FlowguardError, InputError
+
+if given.log == "json" or logs.as_json():
+    ensure_logging_setup()  # Prefect's own first: later it would put its console back
+    logs.configure("json", given.log_level)
 
 UNFINISHED = [StateType.RUNNING, StateType.PENDING, StateType.SCHEDULED]
 
@@ -115,6 +121,9 @@ def run_id() -> str | None:
         return None
     run = getattr(context, "flow_run", None) or getattr(context, "task_run", None)
     return str(getattr(run, "flow_run_id", None) or run.id) if run else None
+
+
+logs.runs_from(run_id)
 
 
 def stop_in_order() -> None:

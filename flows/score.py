@@ -16,6 +16,7 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.events import emit_event
 
+from flowguard import logs
 from flowguard.calibration.drift import DriftRecord
 from flowguard.errors import CalibrationError
 from flowguard.spec import load_pipeline
@@ -43,7 +44,8 @@ def score(
     """Every batch that is new, or one; the version is looked up once, so that a run never mixes two."""
     planned = plan(pipeline, batch=batch, since=since, until=until, version=version, force=force)
     results: list[ScoredBatch] = []
-    with work(f"scoring with version {planned.version}", total=len(planned.batches)) as bar:
+    about = logs.scope(pipeline=planned.name, version=planned.version)
+    with about, work(f"scoring with version {planned.version}", total=len(planned.batches)) as bar:
         for name in planned.batches:
             results.append(score_one(pipeline, name, version=planned.version, force=force, run=run_id()))
             bar.advance(1, name)

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 # Each room with the rooms it may import from (besides itself, what `EVERYWHERE` names and the package root).
-EVERYWHERE = ("errors", "settings", "__version__")
+EVERYWHERE = ("errors", "logs", "settings", "__version__")
 GROUND: set[str] = set()
 ENCODING = {"tables"}
 TRAINING = {"density"}
@@ -25,6 +25,7 @@ DOORS = STAGES | {"stages"}
 ALLOWED = {
     "errors": GROUND,
     "settings": GROUND,
+    "logs": GROUND,
     "spec": GROUND,
     "tables": GROUND,
     "density": GROUND,
@@ -45,6 +46,7 @@ ALLOWED = {
 ONLY_IN = {
     "prefect": {"flows"},
     "pydantic_settings": {"settings"},
+    "pythonjsonlogger": {"logs"},
     "mlflow": {"registry"},
     "sqlalchemy": {"store"},
     "alembic": {"store"},

@@ -19,7 +19,7 @@ _MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"
 
 def command(
     files: list[Path] | None = typer.Argument(
-        None, metavar="[FILE]...", help="Pipeline files; by default all in pipelines/.", show_default=False
+        None, metavar="FILE", help="Pipeline files; by default all in pipelines/.", show_default=False
     ),
     as_json: bool = output.JSON,
 ) -> None:

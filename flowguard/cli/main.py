@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import sys
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Any
 
 import typer
 
-from flowguard import __version__
+from flowguard import __version__, logs
 from flowguard.cli import (
     cases,
     check,
@@ -35,7 +37,7 @@ from flowguard.cli import (
     verdicts,
     why,
 )
-from flowguard.errors import FlowguardError
+from flowguard.errors import FlowguardError, SettingsError
 
 app = typer.Typer(
     name="flowguard",
@@ -46,6 +48,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+class LogForm(StrEnum):
+    """How log lines are written."""
+
+    text = "text"
+    json = "json"
 
 
 def _version(wanted: bool) -> None:
@@ -59,8 +68,17 @@ def _options(
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
     ),
+    log: LogForm | None = typer.Option(
+        None, help="Log to standard error as text or as JSON lines. By default as FLOWGUARD_LOG says, else text."
+    ),
 ) -> None:
-    pass
+    from flowguard.settings import settings
+
+    try:
+        given = settings()
+        logs.configure(log.value if log else given.log, given.log_level)
+    except SettingsError:  # the command will meet it, and `doctor` is there to tell it
+        logs.configure(log.value if log else "text")
 
 
 def _guarded(command: Callable[..., None]) -> Callable[..., None]:
@@ -72,7 +90,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
             command(*args, **options)
             sys.stdout.flush()
         except FlowguardError as error:
-            output.complain(str(error))
+            output.complain(str(error), error)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             output.complain("stopped. What was finished is kept; run the same command again to go on.")
@@ -80,6 +98,11 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
         except BrokenPipeError:
             # The reader of a pipe (head, less) has gone: nothing more to say to it, not even at the exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except Exception as error:
+            if not logs.as_json() or isinstance(error, typer.Exit | typer.Abort | typer.BadParameter):
+                raise
+            logging.getLogger("flowguard").critical("%s", error, exc_info=True, extra=logs.fields_of(error))
+            raise typer.Exit(1) from None
 
     return guarded
 

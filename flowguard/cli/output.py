@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flowguard import logs
+
 PIPELINE = typer.Argument(..., metavar="FILE", help="The pipeline file (YAML).", show_default=False)
 JSON = typer.Option(False, "--json", help="Print one JSON document for scripts, nothing else.")
 
@@ -27,8 +30,8 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 @contextmanager
 def reporting(as_json: bool) -> Iterator[None]:
-    """Progress bars and notices on the terminal while stages work; silence for scripts."""
-    if as_json:
+    """Progress bars and notices on the terminal while stages work; silence for scripts, and where the log has them."""
+    if as_json or logs.as_json():
         yield
         return
     from flowguard.cli.progress import Bars
@@ -78,8 +81,11 @@ def say(line: str) -> None:
     console.print(Text(visible(line)), soft_wrap=True)
 
 
-def complain(message: str) -> None:
-    """What went wrong, on standard error."""
+def complain(message: str, error: BaseException | None = None) -> None:
+    """What went wrong, on standard error; as a line of the log, with what `error` was about, where that is JSON."""
+    if logs.as_json():
+        logging.getLogger("flowguard").error("%s", message, extra={} if error is None else logs.fields_of(error))
+        return
     print(f"flowguard: {visible(message)}", file=sys.stderr)
 
 

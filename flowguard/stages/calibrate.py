@@ -11,6 +11,7 @@ import pyarrow as pa
 from flowguard import detector as detectors
 from flowguard.calibration import Cells, RateCheck
 from flowguard.detector import Detector, Held
+from flowguard.logs import scoped
 from flowguard.spec import Pipeline
 from flowguard.stages.deal import TIME, stream, time_of, units_of
 from flowguard.stages.meaning import aging_of, policy_of
@@ -45,6 +46,7 @@ class Calibrated:
     dates: tuple[str, str] | None = None
 
 
+@scoped
 def calibrate(pipeline: str | Path, draft: Path) -> Calibrated:
     """Give the draft in `draft` (from `fit`) its calibration and seal the whole as a bundle beside it."""
     workspace = Workspace.open(pipeline)

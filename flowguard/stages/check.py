@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flowguard.errors import SourceError
+from flowguard.logs import scoped
 from flowguard.stages.meaning import checked_schema
 from flowguard.stages.workspace import Workspace
 
@@ -26,6 +27,7 @@ class Checked:
     unused: tuple[str, ...]
 
 
+@scoped
 def check(pipeline: str | Path) -> Checked:
     """Check the pipeline file and its data; raises `PipelineError`, `SourceError` or `SchemaError` with the remedy."""
     workspace = Workspace.open(pipeline)

@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from flowguard import __version__
 from flowguard.errors import SourceError
+from flowguard.logs import scoped
 from flowguard.registry import Version
 from flowguard.spec import Pipeline
 from flowguard.spec.sections import CalibrationSection
@@ -53,6 +54,7 @@ class Dealt:
     excluded: Excluded | None = None
 
 
+@scoped
 def deal(pipeline: str | Path) -> Dealt:
     """Deal the records out by hash of whole units; those that people confirmed as anomalies are left out of every part.
 

@@ -16,6 +16,7 @@ from flowguard.detector import Detector
 from flowguard.errors import InputError
 from flowguard.explain import Reason
 from flowguard.explain.words import redacted_reason
+from flowguard.logs import note, scoped
 from flowguard.reports.cells import cell
 from flowguard.reports.histogram import score_histogram
 from flowguard.reports.plots import score_plot
@@ -45,6 +46,7 @@ class Enqueued:
     records: int
 
 
+@scoped
 def enqueue(pipeline: str | Path, *, batches: Collection[str] | None = None, again: bool = False) -> Enqueued:
     """Put every scored batch, or some, into the queue of the desk, unless it is there as it was scored last.
 
@@ -65,13 +67,13 @@ def enqueue(pipeline: str | Path, *, batches: Collection[str] | None = None, aga
     due = [
         manifest
         for manifest in sorted(scored.values(), key=lambda one: one.batch)
-        if (batches is None or manifest.batch in batches)
-        and (again or there.get(manifest.batch) != _stood(manifest))
+        if (batches is None or manifest.batch in batches) and (again or there.get(manifest.batch) != _stood(manifest))
     ]
     records = 0
     if due:
         with work("queueing for review", total=len(due)) as bar:
             for manifest in due:
+                note(batch=manifest.batch, version=manifest.version)
                 records += _put(workspace, manifest)
                 bar.advance(1, manifest.batch)
     return Enqueued(name, tuple(manifest.batch for manifest in due), records)

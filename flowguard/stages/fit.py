@@ -7,6 +7,7 @@ from pathlib import Path
 
 from flowguard import detector as detectors
 from flowguard.encoding import Encoder
+from flowguard.logs import scoped
 from flowguard.stages.deal import Dealt, stream
 from flowguard.stages.meaning import architecture_of, checked_schema, columns_of, engine_of, training_of
 from flowguard.stages.progress import say, work
@@ -27,6 +28,7 @@ class Fitted:
     notices: tuple[str, ...]
 
 
+@scoped
 def fit(pipeline: str | Path, dealt: Dealt) -> Fitted:
     """Train the pipeline's density; killed and run again, it goes on after the last finished epoch."""
     workspace = Workspace.open(pipeline)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol
+
+LOG = logging.getLogger("flowguard.progress")
 
 
 class Progress(Protocol):
@@ -58,13 +62,18 @@ def listening(listener: Progress) -> Iterator[None]:
 def work(title: str, total: float | None = None) -> Iterator[Progress]:
     """One piece of long work: `with work("scoring", total=rows) as bar: bar.advance(n)`."""
     listener = _listener.get(_SILENCE)
+    begun, outcome = time.perf_counter(), "stopped"
+    LOG.info("%s ...", title)
     listener.start(title, total)
     try:
         yield listener
+        outcome = "done"
     finally:
         listener.finish()
+        LOG.info("%s: %s", title, outcome, extra={"seconds": round(time.perf_counter() - begun, 3)})
 
 
 def say(line: str) -> None:
-    """One line for the reader."""
+    """One line for the reader, and for the log."""
+    LOG.info("%s", line)
     _listener.get(_SILENCE).say(line)

@@ -18,6 +18,7 @@ import pyarrow as pa
 from flowguard import detector as detectors
 from flowguard.detector import Detector
 from flowguard.errors import CalibrationError
+from flowguard.logs import note, scoped
 from flowguard.registry import Version
 from flowguard.spec.sections import CalibrationSection
 from flowguard.stages.calibrate import Calibrated, cells_of, seal
@@ -46,6 +47,7 @@ class Recalibrated:
     excluded: Excluded | None = None
 
 
+@scoped
 def recalibrate(
     pipeline: str | Path,
     *,
@@ -64,6 +66,7 @@ def recalibrate(
     workspace = Workspace.open(pipeline)
     spec = workspace.resolved()
     parent = workspace.registry.resolve(spec.name, version)
+    note(version=parent.version)
     detector = detector_of(workspace, parent)
     period = (since, until) if since or until else (spec.split.since, spec.split.until)
     dealing = _Dealing.of(detector, spec.split.model_dump(mode="json"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import math
 import shutil
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from flowguard.calibration import Calibration
 from flowguard.detector import Detector, load
+from flowguard.logs import note, scoped
 from flowguard.registry import CHALLENGER, CHAMPION, Version
 from flowguard.reports import calibration_plot, render_version, training_plot
 from flowguard.stages.exclude import excluded_of
@@ -17,6 +19,7 @@ from flowguard.stages.models import holder, note_outside
 from flowguard.stages.version import version_report
 from flowguard.stages.workspace import Workspace
 
+LOG = logging.getLogger("flowguard.register")
 EXCLUDED = "excluded"
 """The tag that says in words which confirmed anomalies a version was made without."""
 
@@ -29,6 +32,7 @@ class Registered:
     known: bool
 
 
+@scoped
 def register(pipeline: str | Path, bundle: Path) -> Registered:
     """Log the bundle's parameters, metrics, plots and files, and register it.
 
@@ -43,6 +47,8 @@ def register(pipeline: str | Path, bundle: Path) -> Registered:
     excluded = excluded_of(detector)
     known = registry.find(spec.name, detector.digest)
     if known is not None:
+        note(version=known.version)
+        LOG.info("registered before as %s", known)
         return Registered(known, known=True)
     before = {alias: holder(registry, spec.name, alias) for alias in (CHAMPION, CHALLENGER)}
     version = registry.log_version(
@@ -70,6 +76,8 @@ def register(pipeline: str | Path, bundle: Path) -> Registered:
         redact=detector.redact,
     )
     _note(workspace, version, before)
+    note(version=version.version)
+    LOG.info("registered as %s", version)
     return Registered(version, known=False)
 
 

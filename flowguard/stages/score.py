@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections import Counter
@@ -17,6 +18,7 @@ import pyarrow as pa
 from flowguard.calibration import Decision, FalseDiscoveryRate, History
 from flowguard.calibration.drift import DriftRecord
 from flowguard.detector import Detector, Watch, load
+from flowguard.logs import note, scoped
 from flowguard.registry import Version
 from flowguard.stages.decision import Undecided
 from flowguard.stages.manifest import Manifest, latest, manifest_path, read_manifest, write_manifest
@@ -27,6 +29,8 @@ from flowguard.stages.rolling import roll
 from flowguard.stages.workspace import Workspace
 from flowguard.store import ScoredBatch as Remembered
 from flowguard.tables import Fingerprint, RecordIds
+
+LOG = logging.getLogger("flowguard.score")
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Plan:
     batches: tuple[str, ...]
 
 
+@scoped
 def score(
     pipeline: str | Path,
     *,
@@ -58,6 +63,7 @@ def score(
 ) -> list[ScoredBatch]:
     """Score one batch, or every batch of a period that is new or was delivered again with other content."""
     plan = plan_scoring(pipeline, batch=batch, since=since, until=until, version=version, force=force)
+    note(pipeline=plan.name, version=plan.version)
     results = []
     with work(f"scoring with version {plan.version}", total=len(plan.batches)) as bar:
         for name in plan.batches:
@@ -66,6 +72,7 @@ def score(
     return results
 
 
+@scoped
 def plan_scoring(
     pipeline: str | Path,
     *,
@@ -96,6 +103,7 @@ def plan_scoring(
     return Plan(wanted.name, wanted.version, tuple(names))
 
 
+@scoped
 def score_batch(
     pipeline: str | Path,
     batch: str,
@@ -111,12 +119,16 @@ def score_batch(
     are renamed into place, and the manifest that makes them count comes last. `run` is recorded in the manifest.
     """
     started, clock = datetime.now(UTC), time.perf_counter()
+    if run is not None:
+        note(run=run)
     workspace = Workspace.open(pipeline)
     spec = workspace.pipeline
     wanted = workspace.registry.resolve(spec.name, version)
+    note(version=wanted.version, batch=batch)
     detector = detector_of(workspace, wanted)
     source = workspace.source()
     found = source.find_batch(batch)
+    note(batch=found.name)
     path = manifest_path(workspace.folder, found.name, wanted.version)
     before = read_manifest(path)
     stamp = source.stamp(found)
@@ -128,6 +140,7 @@ def score_batch(
             if before.stamp != stamp:
                 before = replace(before, stamp=stamp)
                 write_manifest(workspace.folder, before)
+            LOG.info("scored before with the same data and version; nothing done")
             return ScoredBatch(before, fresh=False)
 
     fingerprint = Fingerprint()
@@ -196,6 +209,8 @@ def score_batch(
     write_manifest(workspace.folder, manifest)
     writer.remove_superseded()
     _remember(workspace, manifest)
+    counts = ("read", "scored", "flagged", "quarantined_total", "seconds")
+    LOG.info("scored", extra={name.removesuffix("_total"): getattr(manifest, name) for name in counts})
     drifted = _observe(workspace, wanted, detector, found.name, undecided, watch)
     if manifest.quarantined_total:
         say(f"{found.name}: {manifest.quarantined_total} of {read} records quarantined ({_listed(quarantined)})")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from flowguard.logs import scoped
 from flowguard.stages.calibrate import Calibrated, calibrate
 from flowguard.stages.check import Checked, check
 from flowguard.stages.deal import Dealt, deal
@@ -23,6 +24,7 @@ class Trained:
     registered: Registered
 
 
+@scoped
 def train(pipeline: str | Path) -> Trained:
     """From a pipeline file to a registered version.
 

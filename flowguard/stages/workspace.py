@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from flowguard import logs
 from flowguard.registry import Registry
 from flowguard.settings import settings
 from flowguard.spec import Pipeline, load_pipeline
@@ -51,7 +52,9 @@ class Workspace:
     @classmethod
     def open(cls, path: str | Path) -> Workspace:
         """Read the pipeline file at `path`."""
-        return cls(load_pipeline(Path(path)))
+        pipeline = load_pipeline(Path(path))
+        logs.note(pipeline=pipeline.name)
+        return cls(pipeline)
 
     def resolved(self) -> Pipeline:
         """The pipeline with `columns: infer` replaced by what its data suggests."""

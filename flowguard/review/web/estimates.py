@@ -100,7 +100,7 @@ class Estimates:
             for version in sorted(versions & known.keys()):
                 log_quality(workspace, known[version])
         except FlowguardError as error:
-            LOG.warning("What verdicts say of %s was not logged; the verdicts are stored: %s", name, error)
+            LOG.warning("What verdicts say was not logged; they are stored: %s", error, extra={"pipeline": name})
 
 
 def estimates_of(request: Request) -> Estimates:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import uvicorn
 
+from flowguard import logs
 from flowguard.errors import FlowguardError, InputError
 from flowguard.review.web.app import create_app
 from flowguard.review.web.desk import LOOPBACK, Desk
@@ -112,6 +113,7 @@ def serve(desk: Desk, listener: socket.socket, ready: Callable[[], None]) -> Non
         server_header=False,
         access_log=False,
         log_level="warning",
+        log_config=None if logs.as_json() else uvicorn.config.LOGGING_CONFIG,
         lifespan="on",
         ws="none",
         timeout_graceful_shutdown=_GRACE,
