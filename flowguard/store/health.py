@@ -87,7 +87,7 @@ def _may_write(connection: Connection, found: str | None, named: str) -> None:
         missing = [] if allowed else ["create tables"]
     else:
         there = sorted(set(inspect(connection).get_table_names()) & set(METADATA.tables))
-        asked = text("SELECT has_table_privilege(quote_ident(:name), 'SELECT, INSERT') ")
+        asked = text("SELECT has_table_privilege(quote_ident(:name), 'INSERT')")
         missing = [f"write to {name}" for name in there if not connection.execute(asked, {"name": name}).scalar()]
     if missing:
         raise StoreError(
