@@ -104,8 +104,13 @@ def need_server() -> str:
 
 
 def run_name() -> str:
-    """What a flow run is called in Prefect's pages: the flow and the pipeline's file, such as `score flights`."""
-    return f"{flow_run.flow_name} {Path(flow_run.parameters['pipeline']).stem}"
+    """A run's name in Prefect's pages: flow, pipeline and what was asked for, such as `score flights 2013-05-25`."""
+    given = flow_run.parameters
+    name = f"{flow_run.flow_name} {Path(given['pipeline']).stem}"
+    if given.get("batch"):
+        return f"{name} {given['batch']}"
+    days = [f"{word} {given[word]}" for word in ("since", "until") if given.get(word)]
+    return " ".join([name, *days])
 
 
 def artifact_key(name: str) -> str:

@@ -147,6 +147,13 @@ def test_recalibrating_makes_a_challenger_and_enqueueing_again_is_possible(proje
     assert enqueue(path, batches=["part1"], again=True).batches == ("part1",)
 
 
+def test_the_name_of_a_run_says_what_was_asked_for(project: Path) -> None:
+    score(str(project), batch="part1")
+    with get_client(sync_client=True) as client:
+        names = {run.name for run in client.read_flow_runs()}
+    assert "score meters part1" in names
+
+
 def test_a_run_is_stopped_after_its_hours(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (score.timeout_seconds, train.timeout_seconds) == (6 * 3600, 24 * 3600)
     monkeypatch.setenv("FLOWGUARD_HOURS", "1.5")
