@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from flowguard.cli.main import app
 from flowguard.errors import SettingsError
 from flowguard.registry import Registry
 from flowguard.settings import FILE, NAMED, VARIABLES, Settings, masked, settings
@@ -143,6 +145,13 @@ def test_the_workspace_takes_them_from_its_own_project(tmp_path: Path, monkeypat
     # So do commands that know the output folder alone.
     assert Registry.at(Path("project/runs")).tracking_uri == workspace.registry.tracking_uri
     assert store_address(Path("project/runs")) == f"sqlite:///{root}/my.db"
+
+
+def test_people_are_sent_to_the_desk_that_the_settings_name(project: Path) -> None:
+    write(project.parents[1], 'desk_url = "https://desk.example.org"')
+    done = CliRunner().invoke(app, ["score", str(project), "--batch", "part0"])
+    assert done.exit_code == 0, done.output
+    assert "  open https://desk.example.org\n" in done.output
 
 
 def test_every_setting_is_in_the_manual() -> None:

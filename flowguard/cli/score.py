@@ -26,6 +26,8 @@ def command(
     force: bool = typer.Option(False, help="Score again what was scored before."),
     as_json: bool = output.JSON,
 ) -> None:
+    from flowguard.settings import settings
+    from flowguard.spec import load_pipeline
     from flowguard.stages.enqueue import enqueue
     from flowguard.stages.score import score
 
@@ -50,7 +52,9 @@ def command(
             )
         else:
             tell_scored(fresh)
-        output.next_commands(f"flowguard flagged {file}", f"flowguard report {file}", f"flowguard review {file}")
+        url = settings(load_pipeline(file).root).desk_url
+        desk = f"open {url}" if url else f"flowguard review {file}"
+        output.next_commands(f"flowguard flagged {file}", f"flowguard report {file}", desk)
 
     output.emit([{"fresh": result.fresh, **vars(result.manifest)} for result in results], as_json, tell)
 
