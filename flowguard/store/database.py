@@ -89,7 +89,7 @@ def connected(address: URL, *, pooled: bool = False) -> Database:
     return database
 
 
-def engine_of(address: URL, *, pooled: bool = False, wait: float = WAIT_SECONDS) -> Engine:
+def engine_of(address: URL, *, pooled: bool = False, wait: float | None = None) -> Engine:
     """How `address` is spoken to; nothing is made and nobody is asked yet. `wait` for who else writes to SQLite."""
     if sqlite_path(address) is None:
         return _postgresql(address, pooled=pooled)
@@ -111,8 +111,9 @@ def _postgresql(address: URL, *, pooled: bool) -> Engine:
         ) from None
 
 
-def _sqlite(address: URL, wait: float) -> Engine:
-    engine = create_engine(address, poolclass=NullPool, connect_args={"timeout": wait})
+def _sqlite(address: URL, wait: float | None) -> Engine:
+    patience = WAIT_SECONDS if wait is None else wait
+    engine = create_engine(address, poolclass=NullPool, connect_args={"timeout": patience})
 
     @event.listens_for(engine, "connect")
     def _plain(connection: Any, _: Any) -> None:

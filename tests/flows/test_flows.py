@@ -103,7 +103,8 @@ def emitted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 def artifacts(key: str) -> list[str]:
     """What was shown under this key, oldest first."""
     with get_client(sync_client=True) as client:
-        return [str(one.data) for one in client.read_artifacts() if one.key == key]
+        found = [one for one in client.read_artifacts() if one.key == key]
+    return [str(one.data) for one in sorted(found, key=lambda one: one.created)]
 
 
 def test_a_batch_that_should_be_there_is_missed_with_an_event(project: Path, emitted: list[dict[str, Any]]) -> None:

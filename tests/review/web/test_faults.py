@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flowguard.errors import StoreError
+from flowguard.review.web.desk import Desk
 from flowguard.store import Store
 from tests.review.web.conftest import Browse, log_in, token
 
@@ -59,14 +60,16 @@ def test_a_page_of_an_error_shows_who_is_logged_in(browse: Browse, monkeypatch: 
         assert "Queue" in text
 
 
-def test_a_store_that_fails_is_a_page_too(browse: Browse, users: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_fails_is_a_page_too(
+    browse: Browse, desk: Desk, users: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     browser = browse()
     log_in(browser, "viewer")
 
     def down(self: object) -> Store:
         raise StoreError("The store does not answer at all.")
 
-    monkeypatch.setattr("flowguard.review.web.desk.Desk.store", property(down))
+    monkeypatch.setattr(type(desk), "store", property(down))
     answer = browser.get("/queue")
     assert answer.status_code == 503
     assert "does not answer at all" in answer.text
