@@ -154,6 +154,7 @@ def command(*arguments: object, **environment: str) -> subprocess.CompletedProce
     )
 
 
+@pytest.mark.e2e
 def test_a_command_logs_nothing_but_json_and_answers_on_standard_output(project: Path) -> None:
     done = command("--log", "json", "score", project, "--json")
     assert done.returncode == 0, done.stderr
@@ -172,6 +173,7 @@ def test_a_command_logs_nothing_but_json_and_answers_on_standard_output(project:
     assert "part9" in line["message"]
 
 
+@pytest.mark.e2e
 def test_a_setting_that_is_wrong_stops_no_doctor(project: Path) -> None:
     done = command("doctor", project, FLOWGUARD_LOG="yaml")
     assert done.returncode == 1

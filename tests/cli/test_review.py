@@ -201,6 +201,7 @@ def get(url: str) -> HTTPResponse:
     return answer
 
 
+@pytest.mark.e2e
 def test_it_serves_until_it_is_interrupted_and_leaves_in_peace(folder: Path) -> None:
     with desk_process(folder) as (process, line):
         found = re.search(r"http://[^/]+/", line)

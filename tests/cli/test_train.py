@@ -20,6 +20,7 @@ def said(*arguments: object) -> str:
     return result.stdout
 
 
+@pytest.mark.e2e
 def test_what_was_left_out_is_told_with_what_it_would_cost_if_it_was_ordinary(project: Path) -> None:
     score(project)
     for one in flagged(project, top=12).records:

@@ -197,6 +197,7 @@ def test_training_is_not_rewarded_for_a_field_too_rough_for_its_steps() -> None:
     assert told < true
 
 
+@pytest.mark.e2e
 def test_it_learns_a_ring_and_means_what_it_says() -> None:
     flow = continuous(2, hidden=(24, 24), steps=8).train()
     generator = torch.Generator().manual_seed(1)

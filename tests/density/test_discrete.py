@@ -243,6 +243,7 @@ def test_columns_that_go_missing_together_are_learned() -> None:
     assert 0 < chances["010"] < 0.01
 
 
+@pytest.mark.e2e
 def test_the_context_tells_which_level_to_expect_and_a_level_which_integer() -> None:
     generator = torch.Generator().manual_seed(3)
     n = 4000
@@ -265,6 +266,7 @@ def test_the_context_tells_which_level_to_expect_and_a_level_which_integer() -> 
     assert odd[1].exp() < 0.02
 
 
+@pytest.mark.e2e
 def test_of_hundreds_of_columns_hardly_ever_set_the_ones_that_go_together_are_learned() -> None:
     """Were common codes not 0 to the network, each step would move every logit, far beyond the frequencies."""
     generator = torch.Generator().manual_seed(2)

@@ -169,6 +169,7 @@ def test_a_bundle_gives_the_same_bits_and_the_same_reasons(fitted: FlowDetector,
     assert digest == load(tmp_path / "bundle").digest
 
 
+@pytest.mark.e2e
 def test_the_same_seed_seals_to_the_same_bytes_and_another_does_not(tmp_path: Path) -> None:
     frame = people(150, 2)
     digests = [
@@ -235,6 +236,7 @@ def changed(**values: Any) -> pd.DataFrame:
     )
 
 
+@pytest.mark.e2e
 def test_one_absurd_value_is_flagged_whatever_column_it_stands_in(fitted: FlowDetector) -> None:
     assert fitted.predict(changed()).tolist() == [1]
     for odd in ({"visits": 40_000}, {"wage": -300.0}, {"tip": 4000.0}, {"age": 900.0}):

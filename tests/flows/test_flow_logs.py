@@ -9,10 +9,13 @@ import sys
 from pathlib import Path
 from uuid import UUID
 
+import pytest
+
 from flowguard.logs import FIELDS
 from tests.flows.test_flows import ROOT
 
 
+@pytest.mark.e2e
 def test_a_flow_logs_nothing_but_json(project: Path, tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     environment |= {

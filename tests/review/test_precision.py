@@ -43,6 +43,7 @@ def populations(draw: st.DrawFn) -> tuple[list[int], list[int], list[int]]:
     return sizes, draws, anomalies
 
 
+@pytest.mark.e2e
 @settings(max_examples=80, deadline=None)
 @given(populations())
 def test_either_end_of_an_interval_misses_the_truth_no_more_often_than_promised(

@@ -142,6 +142,7 @@ def test_a_training_that_was_stopped_goes_on_only_with_the_verdicts_it_began_wit
     assert made.dealt.excluded.ids == 2
 
 
+@pytest.mark.e2e
 def test_a_recalibration_ranks_without_them_and_keeps_what_the_weights_were_trained_without(path: Path) -> None:
     found = [(one, part_and_power(path, one.key["id"])[0]) for one in flagged(path, top=None).records]
     ranked = next(one for one, part in found if part == "calibration")
@@ -171,6 +172,7 @@ def test_a_recalibration_ranks_without_them_and_keeps_what_the_weights_were_trai
     assert recalibrate(path, version=2).excluded is None
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("key", ["", "  key: [id]\n"], ids=["no key", "a key that nothing else reads"])
 def test_records_are_known_whatever_else_is_read(tmp_path: Path, key: str) -> None:
     text = PIPELINE.replace("  key: [id]\n", key).replace("split: {", "split: {unit: [group], ")
@@ -193,6 +195,7 @@ def test_records_are_known_whatever_else_is_read(tmp_path: Path, key: str) -> No
     assert made.excluded.ids == 1
 
 
+@pytest.mark.e2e
 def test_rolling_calibrations_rank_without_them_and_say_so(tmp_path: Path) -> None:
     path = days_project(tmp_path, "{half_life: 7}", 36)
     train(path)

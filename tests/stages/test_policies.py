@@ -110,6 +110,7 @@ def test_a_policy_that_makes_no_sense_is_refused_with_the_key(tmp_path: Path, po
 # -- by the batch ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.e2e
 def test_a_false_discovery_rate_is_decided_on_the_whole_batch(tmp_path: Path) -> None:
     path = trained(tmp_path, "{fdr: 0.2}")
     results = by_batch(score(path))

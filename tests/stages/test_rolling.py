@@ -71,6 +71,7 @@ def test_a_rolling_calibration_follows_what_a_fixed_one_does_not(tmp_path: Path)
     assert np.mean(shares(fixed)[-8:]) > 2 * np.mean(shares(rolling)[-8:])
 
 
+@pytest.mark.e2e
 def test_a_past_day_scored_again_is_ranked_as_before(tmp_path: Path) -> None:
     path = project(tmp_path, "{half_life: 7}", 40)
     train(path)
