@@ -12,6 +12,7 @@ from prefect import flow, task
 from flowguard.stages.report import Reported, report
 from flowguard.stages.score import ScoredBatch
 from flowguard.stages.train import Trained
+from flows.artifacts import show_pages
 from flows.score import score
 from flows.train import train
 
@@ -34,7 +35,9 @@ def demo(pipeline: str) -> Shown:
     """Train, score May to July as daily batches, report."""
     trained = train(pipeline)
     scored = score(pipeline, since=SINCE, until=UNTIL)
-    return Shown(trained, scored, write_pages(pipeline))
+    reported = write_pages(pipeline)
+    show_pages(pipeline, reported)
+    return Shown(trained, scored, reported)
 
 
 def run(pipeline: str) -> Shown:

@@ -25,6 +25,7 @@ from flowguard.stages.progress import say, work
 from flowguard.stages.recalibrate import recalibrate
 from flowguard.stages.score import ScoredBatch, plan_scoring, score_batch
 
+from flows.artifacts import show_strangest  # isort: skip
 from flows.train import train  # isort: skip  (after Prefect's defaults)
 
 plan = task(plan_scoring, name="plan", **RETRY)
@@ -50,7 +51,9 @@ def score(
             results.append(score_one(pipeline, name, version=planned.version, force=force, run=run_id()))
             bar.advance(1, name)
     if results:
-        queue_up(pipeline, batches=[result.manifest.batch for result in results])
+        batches = [result.manifest.batch for result in results]
+        queue_up(pipeline, batches=batches)
+        show_strangest(pipeline, batches)
         create_table_artifact(
             key=f"{artifact_key(planned.name)}-scored",
             table=[_figures(result) for result in results],

@@ -25,6 +25,7 @@ from flowguard.stages.drift import drift
 from flowguard.stages.manifest import latest
 from flowguard.stages.models import models
 from flowguard.stages.workspace import Workspace
+from flows.artifacts import plain
 from flows.enqueue import enqueue
 from flows.monitor import monitor
 from flows.recalibrate import recalibrate
@@ -71,7 +72,11 @@ def test_a_flow_trains_and_another_scores_with_the_champion(project: Path) -> No
     with get_client(sync_client=True) as client:
         keys = {artifact.key for artifact in client.read_artifacts()}
         runs = {run.name for run in client.read_flow_runs()}
-    assert {"meters-version", "meters-scored"} <= keys
+    assert {"meters-version", "meters-scored", "meters-strangest"} <= keys
+    strangest = artifacts("meters-strangest")[0]
+    assert strangest.startswith("# The strangest of ")
+    assert "| record | batch | p-value | reasons |" in strangest
+    assert "expected" in strangest
     assert {"train meters", "score meters"} <= runs
 
 
@@ -123,6 +128,11 @@ def test_a_batch_that_should_be_there_is_missed_with_an_event(project: Path, emi
     assert "**Late.** No file was written since" in page
     assert "3 wait to be scored: part0, part1, part2" in page
     assert "the champion has scored no batch yet" in page
+
+
+def test_a_cell_is_text_in_an_artifact_whatever_it_holds() -> None:
+    shown = plain("<script>a|b</script> [x](http://evil)\nc & d")
+    assert shown == "&lt;script&gt;a\\|b&lt;/script&gt; \\[x\\]\\(http://evil\\) c &amp; d"
 
 
 def test_an_empty_batch_is_told_once_and_drift_is_summed_up(project: Path, emitted: list[dict[str, Any]]) -> None:
