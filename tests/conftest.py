@@ -90,12 +90,3 @@ def project(trained_project: Path, tmp_path: Path) -> Path:
     shutil.copytree(trained_project, folder)
     # The registry's rows name the artifact folder they were written to; MLflow finds it there.
     return folder / "pipelines" / "meters.yaml"
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two workers share `make e2e`: what uses the demo stays with the worker that ran it, a module with one worker."""
-    for item in items:
-        if item.get_closest_marker("e2e") is not None:
-            fixtures: list[str] = getattr(item, "fixturenames", [])
-            item.add_marker(pytest.mark.xdist_group("demo" if "demo" in fixtures else item.nodeid.split("::")[0]))

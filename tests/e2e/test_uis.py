@@ -94,7 +94,9 @@ def test_mlflow_shows_the_model_and_the_run(mlflow: str, browser: Browser, tmp_p
 
 def test_prefect_has_the_flows_the_batches_and_the_artifacts(prefect: str) -> None:
     runs = asked(f"{prefect}/api/flow_runs/filter", {"limit": 200})
-    assert {"demo flights", "train flights", "score flights"} <= {run["name"] for run in runs}
+    assert {"demo flights", "train flights", "score flights since 2013-05-01 until 2013-08-01"} <= {
+        run["name"] for run in runs
+    }
     assert {run["state_name"] for run in runs} == {"Completed"}
     tasks = asked(f"{prefect}/api/task_runs/filter", {"limit": 200, "sort": "EXPECTED_START_TIME_ASC"})
     assert len({task["name"] for task in tasks if re.match(r"score 2013-0[567]-\d\d", task["name"])}) == 92

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import time
+import urllib.error
 import urllib.request
 from typing import Any
 
@@ -28,5 +30,13 @@ def asked(address: str, question: dict[str, Any] | None = None) -> Any:
     """What an HTTP API answers to a GET, or to a POST of `question`."""
     data = None if question is None else json.dumps(question).encode()
     request = urllib.request.Request(address, data=data, headers={"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as reply:
-        return json.load(reply)
+    for attempt in range(10):
+        try:
+            with urllib.request.urlopen(request, timeout=30) as reply:
+                return json.load(reply)
+        except urllib.error.HTTPError as error:
+            # A server on SQLite says so while another request holds its database: ask again.
+            if error.code != 503 or attempt == 9:
+                raise
+            time.sleep(1)
+    return None
