@@ -162,7 +162,7 @@ QUEUED_RECORDS = Table(
         ondelete="CASCADE",
     ),
     Index("queued_records_by_strangeness", "pipeline", "batch", "p_value", "score", "record_id"),
-    Index("queued_records_by_p_value", "pipeline", "p_value", "score", "record_id"),
+    Index("queued_records_by_p_value", "pipeline", "flagged", "p_value", "score", "record_id"),
     Index("queued_records_by_decision", "pipeline", "batch", "flagged", "rule", "decision"),
     Index("queued_records_by_record", "pipeline", "record_id"),
     Index("queued_records_by_case", "pipeline", "batch", "flagged", "rule", "case_id", "decision", "entry"),

@@ -52,7 +52,7 @@ def upgrade() -> None:
     )
     records = (
         ("strangeness", ["pipeline", "batch", "p_value", "score", "record_id"]),
-        ("p_value", ["pipeline", "p_value", "score", "record_id"]),
+        ("p_value", ["pipeline", "flagged", "p_value", "score", "record_id"]),
         ("decision", ["pipeline", "batch", "flagged", "rule", "decision"]),
         ("record", ["pipeline", "record_id"]),
         ("case", ["pipeline", "batch", "flagged", "rule", "case_id", "decision", "entry"]),
