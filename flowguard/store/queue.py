@@ -165,11 +165,11 @@ class Queue:
             return [_record(row) for row in connection.execute(query)]
 
     def stream(self, pipeline: str, wanted: Wanted, *, at_once: int = 1000) -> Iterator[QueuedRecord]:
-        """All wanted records in their order, a part at a time."""
-        skip = 0
-        while part := self.records(pipeline, wanted, most=at_once, skip=skip):
-            yield from part
-            skip += len(part)
+        """All wanted records in their order, of one state of the database, however long that takes; read in parts."""
+        query = _whole(pipeline, wanted).order_by(*_order(wanted))
+        with self.database.reading() as connection:
+            for row in connection.execution_options(yield_per=at_once).execute(query):
+                yield _record(row)
 
     def count(self, pipeline: str, wanted: Wanted) -> int:
         """How many records are wanted."""

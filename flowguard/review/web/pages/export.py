@@ -1,19 +1,21 @@
-"""Lists as files: CSV for spreadsheets, Parquet for programs. Streamed, so that a list may be of any length."""
+"""Lists as files: CSV for spreadsheets, Parquet for programs.
+
+A file is of one state of the queue, whoever decides meanwhile: it is written aside, a part at a time, and sent then.
+"""
 
 from __future__ import annotations
 
 import csv
-import io
 import json
 import tempfile
-from collections.abc import Iterator
-from typing import Any
+from itertools import islice
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fastapi import APIRouter, Depends, Request
 from starlette.background import BackgroundTask
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, Response
 
 from flowguard.review.web.listing import Listing, listing
 from flowguard.review.web.shelf import workspace_of
@@ -52,11 +54,17 @@ def as_csv(
     """The records of a list; no cell of the file is a formula."""
     asked = listing(request, pipeline, batch=batch)
     key = _key(workspace)
-    return StreamingResponse(
-        _lines(workspace, asked, key),
-        media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{_file(asked)}.csv"'},
-    )
+    columns = [*(name for name in key if name not in SCHEMA.names), *SCHEMA.names]
+    file = tempfile.NamedTemporaryFile(suffix=".csv")  # noqa: SIM115 - closed once it was sent
+    # Without the mark at its beginning, Excel reads UTF-8 as something else.
+    with open(file.name, "w", encoding="utf-8-sig", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow([neutral(name) for name in columns])
+        for one in workspace.store.queue.stream(asked.pipeline, asked.wanted):
+            row = _row(one, key)
+            row["reasons"] = "; ".join(row["reasons"])
+            writer.writerow([neutral(row[name]) for name in columns])
+    return _sent(file, asked, "csv", "text/csv; charset=utf-8")
 
 
 @router.get("/p/{pipeline}/export.parquet")
@@ -71,41 +79,18 @@ def as_parquet(
     asked = listing(request, pipeline, batch=batch)
     key = _key(workspace)
     schema = pa.schema([*((name, pa.string()) for name in key if name not in SCHEMA.names), *SCHEMA])
-    # Written to a file: a reader of Parquet begins at its end.
     file = tempfile.NamedTemporaryFile(suffix=".parquet")  # noqa: SIM115 - closed once it was sent
     with pq.ParquetWriter(file.name, schema) as writer:
-        for part in _parts(workspace, asked):
-            rows = [_row(one, key) for one in part]
-            writer.write_table(pa.Table.from_pylist(rows, schema))
-    return FileResponse(
-        file.name,
-        media_type="application/vnd.apache.parquet",
-        filename=f"{_file(asked)}.parquet",
-        background=BackgroundTask(file.close),
-    )
+        rows = (_row(one, key) for one in workspace.store.queue.stream(asked.pipeline, asked.wanted))
+        while part := list(islice(rows, _AT_ONCE)):
+            writer.write_table(pa.Table.from_pylist(part, schema))
+    return _sent(file, asked, "parquet", "application/vnd.apache.parquet")
 
 
-def _lines(workspace: Workspace, asked: Listing, key: list[str]) -> Iterator[str]:
-    columns = [*(name for name in key if name not in SCHEMA.names), *SCHEMA.names]
-    yield "\ufeff" + _line(columns)  # without the mark, Excel reads UTF-8 as something else
-    for part in _parts(workspace, asked):
-        for one in part:
-            row = _row(one, key)
-            row["reasons"] = "; ".join(row["reasons"])
-            yield _line([row[name] for name in columns])
-
-
-def _line(cells: list[Any]) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerow([neutral(cell) for cell in cells])
-    return text.getvalue()
-
-
-def _parts(workspace: Workspace, asked: Listing) -> Iterator[list[QueuedRecord]]:
-    skip = 0
-    while part := workspace.store.queue.records(asked.pipeline, asked.wanted, most=_AT_ONCE, skip=skip):
-        yield part
-        skip += len(part)
+def _sent(file: IO[bytes], asked: Listing, suffix: str, kind: str) -> Response:
+    """The file as an answer, after which it is gone."""
+    name = f"{_file(asked)}.{suffix}"
+    return FileResponse(file.name, media_type=kind, filename=name, background=BackgroundTask(file.close))
 
 
 def _row(one: QueuedRecord, key: list[str]) -> dict[str, Any]:
