@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
@@ -22,6 +23,8 @@ from flowguard.stages.workspace import Workspace
 LOG = logging.getLogger("flowguard.review")
 #: Seconds after the last verdict before the registry is told: meanwhile the analyst decides on the next record.
 QUIET = 5.0
+#: Seconds for which the queue shows what is known: each verdict changes it, and working it out takes the pages' time.
+RECENT = 10.0
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Known:
 
     newest: int
     qualities: dict[int, Quality]
+    at: float = field(default_factory=time.monotonic)
 
 
 @dataclass
@@ -44,14 +48,19 @@ class Estimates:
     _lock: Lock = field(default_factory=Lock)
     _worker: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "estimates"))
 
-    def of(self, workspace: Workspace, *, wait: float = 0.1) -> tuple[Known | None, bool]:
-        """What is known, None for nothing yet; and whether that is as of the newest verdict, else to be asked again."""
+    def of(self, workspace: Workspace, *, recent: float = 0.0, wait: float = 0.1) -> tuple[Known | None, bool]:
+        """What is known, None for nothing yet; and whether that is as of the newest verdict, else to be asked again.
+
+        What was worked out less than `recent` seconds ago is not worked out anew.
+        """
         name = workspace.pipeline.name
         newest = workspace.store.verdicts.newest(name)
         with self._lock:
             known = self._known.get(name)
             if known is not None and known.newest == newest:
                 return known, True
+            if known is not None and time.monotonic() - known.at < recent:
+                return known, False
             task = self._running.get(name)
             if task is None or task.done():
                 task = self._running[name] = self._worker.submit(self._work_out, workspace)

@@ -72,8 +72,17 @@ def templates() -> Environment:
     """The templates of the desk, then those of the reports, whose macros they use: `{% import "parts.html" %}`."""
     made = environment(FOLDER / "templates")
     made.globals["static"] = static_url
-    made.filters.update(urlencode=_segment, visible=visible, pinned=kept, odds=odds, expected=expected)
+    made.filters.update(urlencode=_segment, visible=visible, pinned=kept, odds=odds, decided=decided, expected=expected)
     return made
+
+
+def decided(decision: str | None) -> str:
+    """A decision as people say it.
+
+    >>> decided("false_alarm"), decided(None)
+    ('false alarm', 'undecided')
+    """
+    return (decision or "undecided").replace("_", " ")
 
 
 def odds(p_value: float) -> str:

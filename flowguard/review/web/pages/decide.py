@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Depends, Form, Request
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
@@ -14,7 +16,7 @@ from flowguard.review import Judged
 from flowguard.review.web.estimates import estimates_of
 from flowguard.review.web.flash import flash
 from flowguard.review.web.login import within
-from flowguard.review.web.page import by_htmx, page
+from flowguard.review.web.page import by_htmx, decided, page
 from flowguard.review.web.shelf import workspace_of
 from flowguard.review.web.who import User, current
 from flowguard.stages.workspace import Workspace
@@ -22,13 +24,30 @@ from flowguard.store import DECISIONS, Decision, QueuedRecord, Verdict, Wanted
 
 router = APIRouter()
 
-#: What a decision is called on a page.
-WORDS: dict[str | None, str] = {
-    "confirmed": "confirmed",
-    "false_alarm": "false alarm",
-    "unsure": "unsure",
-    None: "undecided",
-}
+
+class Given(BaseModel):
+    """What a form says. `seen` is the number of the last entry that its page showed, `next` where to go back to."""
+
+    batch: str
+    decision: str = ""
+    note: str = ""
+    seen: str = ""
+    next: str = ""
+    view: str = "list"
+
+    @property
+    def verdict(self) -> Decision:
+        """The decision; 400 for what is none."""
+        if self.decision not in DECISIONS:
+            raise HTTPException(400, f"The decision is {self.decision[:40]!r}; expected one of {', '.join(DECISIONS)}.")
+        return self.decision
+
+    @property
+    def last(self) -> int | None:
+        """The entry that was seen, None for none; 400 for what is no number."""
+        if self.seen and not (self.seen.isascii() and self.seen.isdigit() and len(self.seen) < 19):
+            raise HTTPException(400, f"seen is {self.seen[:40]!r}; expected the number of an entry.")
+        return int(self.seen) if self.seen else None
 
 
 @router.post("/p/{pipeline}/records/{record_id}/decide")
@@ -36,25 +55,20 @@ def decide(
     request: Request,
     pipeline: str,
     record_id: str,
-    batch: str = Form(),
-    decision: str = Form(),
-    note: str = Form(default=""),
-    seen: str = Form(default=""),
-    next: str = Form(default=""),
-    view: str = Form(default="list"),
+    given: Annotated[Given, Form()],
     workspace: Workspace = Depends(workspace_of),
     user: User = Depends(current),
 ) -> Response:
     """Decide on a record, having seen the entry `seen`; whoever was faster is shown instead."""
-    one = _record(workspace, record_id, batch)
+    one = _record(workspace, record_id, given.batch)
     verdicts = workspace.store.verdicts
     try:
         entry = review.decide(
-            verdicts, pipeline, _judged(one), _decision(decision), who=user.name, note=note.strip(), seen=_seen(seen)
+            verdicts, pipeline, _judged(one), given.verdict, who=user.name, note=given.note.strip(), seen=given.last
         )
     except OvertakenError:
-        return _answer(request, workspace, one, next, view, _faster(workspace, [record_id]), fault=True)
-    return _decided(request, workspace, one, next, view, f"{_named(one)}: {WORDS[entry.decision]}.")
+        return _answer(request, workspace, one, given, _faster(workspace, [record_id]), fault=True)
+    return _decided(request, workspace, one, given, f"{_named(one)}: {decided(entry.decision)}.")
 
 
 @router.post("/p/{pipeline}/records/{record_id}/undo")
@@ -62,22 +76,19 @@ def undo(
     request: Request,
     pipeline: str,
     record_id: str,
-    batch: str = Form(),
-    seen: str = Form(default=""),
-    next: str = Form(default=""),
-    view: str = Form(default="list"),
+    given: Annotated[Given, Form()],
     workspace: Workspace = Depends(workspace_of),
     user: User = Depends(current),
 ) -> Response:
     """Take back what was decided on a record: what stood before stands again."""
-    one = _record(workspace, record_id, batch)
+    one = _record(workspace, record_id, given.batch)
     try:
-        entry = review.undo(workspace.store.verdicts, pipeline, record_id, who=user.name, seen=_seen(seen))
+        entry = review.undo(workspace.store.verdicts, pipeline, record_id, who=user.name, seen=given.last)
     except OvertakenError:
-        return _answer(request, workspace, one, next, view, _faster(workspace, [record_id]), fault=True)
+        return _answer(request, workspace, one, given, _faster(workspace, [record_id]), fault=True)
     except InputError as error:
-        return _answer(request, workspace, one, next, view, str(error), fault=True)
-    return _decided(request, workspace, one, next, view, f"{_named(one)}: taken back, {WORDS[entry.decision]} now.")
+        return _answer(request, workspace, one, given, str(error), fault=True)
+    return _decided(request, workspace, one, given, f"{_named(one)}: taken back, {decided(entry.decision)} now.")
 
 
 @router.post("/p/{pipeline}/cases/{case_id}/decide")
@@ -85,35 +96,32 @@ def decide_case(
     request: Request,
     pipeline: str,
     case_id: str,
-    batch: str = Form(),
-    decision: str = Form(),
-    note: str = Form(default=""),
-    seen: str = Form(default=""),
+    given: Annotated[Given, Form()],
     workspace: Workspace = Depends(workspace_of),
     user: User = Depends(current),
 ) -> Response:
     """Decide on all records of a case that nobody decided on, or on none where somebody did in the meantime."""
     queue = workspace.store.queue
-    records = list(queue.stream(pipeline, Wanted(batch=batch, case_id=case_id, state="open")))
+    records = list(queue.stream(pipeline, Wanted(batch=given.batch, case_id=case_id, state="open")))
     if not records:
         raise HTTPException(409, "Every record of this case has been decided on. Undo, or decide on single records.")
-    last = _seen(seen) or 0
+    last = given.last or 0
     known = {one.record_id: one.entry for one in records if one.entry is not None and one.entry <= last}
     try:
         entries = review.decide_case(
             workspace.store.verdicts,
             pipeline,
             [_judged(one) for one in records],
-            _decision(decision),
+            given.verdict,
             case_id=case_id,
             who=user.name,
-            note=note.strip(),
+            note=given.note.strip(),
             seen=known,
         )
     except OvertakenError:
         raise HTTPException(409, _faster(workspace, [one.record_id for one in records], last)) from None
-    said = f"{len(entries):,} {'record' if len(entries) == 1 else 'records'}: {WORDS[entries[0].decision]}."
-    return _case_done(request, workspace, entries, case_id, batch, said)
+    said = f"{len(entries):,} {'record' if len(entries) == 1 else 'records'}: {decided(entries[0].decision)}."
+    return _case_done(request, workspace, entries, case_id, given.batch, said)
 
 
 @router.post("/p/{pipeline}/cases/{case_id}/undo")
@@ -121,21 +129,20 @@ def undo_case(
     request: Request,
     pipeline: str,
     case_id: str,
-    batch: str = Form(),
-    seen: str = Form(default=""),
+    given: Annotated[Given, Form()],
     workspace: Workspace = Depends(workspace_of),
     user: User = Depends(current),
 ) -> Response:
     """Take back what was decided with the case in this batch; what was decided on single records stays."""
-    last = _seen(seen) or 0
-    found = workspace.store.queue.stream(pipeline, Wanted(batch=batch, case_id=case_id))
+    last = given.last or 0
+    found = workspace.store.queue.stream(pipeline, Wanted(batch=given.batch, case_id=case_id))
     known = {one.record_id: one.entry for one in found if one.entry is not None and one.entry <= last}
     try:
         entries = review.undo_case(workspace.store.verdicts, pipeline, case_id, who=user.name, seen=known)
     except OvertakenError:
         raise HTTPException(409, _faster(workspace, list(known), last)) from None
     said = f"Taken back on {len(entries):,} {'record' if len(entries) == 1 else 'records'}."
-    return _case_done(request, workspace, entries, case_id, batch, said)
+    return _case_done(request, workspace, entries, case_id, given.batch, said)
 
 
 def _case_done(
@@ -148,17 +155,16 @@ def _case_done(
     return RedirectResponse(back, status_code=303)
 
 
-def _decided(request: Request, workspace: Workspace, one: QueuedRecord, next: str, view: str, said: str) -> Response:
+def _decided(request: Request, workspace: Workspace, one: QueuedRecord, given: Given, said: str) -> Response:
     estimates_of(request).changed(workspace, {one.version})
-    return _answer(request, workspace, one, next, view, said)
+    return _answer(request, workspace, one, given, said)
 
 
 def _answer(
     request: Request,
     workspace: Workspace,
     one: QueuedRecord,
-    next: str,
-    view: str,
+    given: Given,
     said: str,
     *,
     fault: bool = False,
@@ -166,7 +172,7 @@ def _answer(
     """What the record's controls are now, for htmx; the page it came from for a browser without scripts."""
     if not by_htmx(request):
         flash(request, said, fault=fault)
-        return RedirectResponse(within(next), status_code=303)
+        return RedirectResponse(within(given.next), status_code=303)
     now = _record(workspace, one.record_id, one.batch)
     entries = workspace.store.verdicts.history(workspace.pipeline.name, one.record_id)
     return page(
@@ -177,8 +183,8 @@ def _answer(
         entries=entries,
         words=said,
         fault=fault,
-        back=within(next),
-        view="record" if view == "record" else "list",
+        back=within(given.next),
+        view="record" if given.view == "record" else "list",
     )
 
 
@@ -206,18 +212,6 @@ def _faster(workspace: Workspace, record_ids: list[str], seen: int = 0) -> str:
 
 def _judged(one: QueuedRecord) -> Judged:
     return Judged(one.record_id, one.batch, one.version, one.score, one.p_value, one.flagged, one.audited)
-
-
-def _decision(text: str) -> Decision:
-    if text not in DECISIONS:
-        raise HTTPException(400, f"The decision is {text[:40]!r}; expected one of {', '.join(DECISIONS)}.")
-    return text
-
-
-def _seen(text: str) -> int | None:
-    if text and not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise HTTPException(400, f"seen is {text[:40]!r}; expected the number of an entry.")
-    return int(text) if text else None
 
 
 def _named(one: QueuedRecord) -> str:

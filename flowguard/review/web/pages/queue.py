@@ -8,7 +8,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import RedirectResponse, Response
 
-from flowguard.review.web.estimates import estimates_of
+from flowguard.review.web.estimates import RECENT, estimates_of
 from flowguard.review.web.listing import Listing
 from flowguard.review.web.page import page
 from flowguard.review.web.shelf import workspace_of
@@ -73,7 +73,7 @@ def estimates(
     request: Request, pipeline: str, workspace: Workspace = Depends(workspace_of), user: User = Depends(current)
 ) -> Response:
     """What verdicts say of each version, as a part of the queue's page; asked again while it is being worked out."""
-    known, fresh = estimates_of(request).of(workspace)
+    known, fresh = estimates_of(request).of(workspace, recent=RECENT)
     return page(
         request,
         "estimates.html",

@@ -90,9 +90,10 @@ def _elsewhere(request: Request, workspace: Workspace, record_id: str, batch: st
     entries = workspace.store.verdicts.history(name, record_id)
     try:
         answer = why(workspace.pipeline.path, record_id, batch=batch, near=0)
-    except FlowguardError as error:
+    except FlowguardError:
+        # The error names files of the desk's machine, which are of no use to who reads this.
+        words = f"No scored record of {name} has the id {record_id[:60]}."
         if not entries:
-            # The error names files of the desk's machine, which are of no use to who reads this.
-            raise HTTPException(404, f"No scored record of {name} has the id {record_id[:60]}.") from None
-        return page(request, "record_elsewhere.html", said=None, words=str(error), entries=entries, name=name)
+            raise HTTPException(404, words) from None
+        return page(request, "record_elsewhere.html", said=None, words=words, entries=entries, name=name)
     return page(request, "record_elsewhere.html", said=answer.record, words="", entries=entries, name=name)

@@ -18,8 +18,8 @@ from flowguard.store import QueuedBatch, QueuedRecord, Wanted
 
 router = APIRouter()
 
-#: Cases of a batch that are listed before one asks for all, and values of one filter.
-FEW_CASES, MOST_CASES, MOST_VALUES = 8, 200, 40
+#: Cases of a batch that are listed, and values of one filter.
+MOST_CASES, MOST_VALUES = 200, 40
 
 
 @router.get("/p/{pipeline}/batches/{batch:path}")
@@ -49,7 +49,6 @@ def of_batch(
         cases=cases[:MOST_CASES],
         more_cases=max(0, len(cases) - MOST_CASES),
         heaviest=max((one.document["weight"] for one in cases), default=0.0),
-        few=FEW_CASES,
         before=near[0],
         after=near[1],
         plots=score_plots(found),
