@@ -41,7 +41,7 @@ def test_a_schedule_is_followed_from_the_file_to_who_runs_it(
     fresh = found(pipeline)
     assert (fresh["Prefect: server"].state, fresh["Prefect: clock"].state) == ("ok", "ok")
     assert (fresh[name].state, fresh[name].remedy) == ("fail", f"flowguard deploy {pipeline}")
-    assert "has no deployment of meters" in fresh[name].found
+    assert "has no deployment score/meters" in fresh[name].found
 
     prefect.deploy(pipeline.parents[1])
     nobody = found(pipeline)[name]
@@ -52,7 +52,15 @@ def test_a_schedule_is_followed_from_the_file_to_who_runs_it(
         pipeline.write_text(PIPELINE + 'schedule: {cron: "0 6 1 1 *"}\n', encoding="utf-8")
         other = found(pipeline)[name]
         assert (other.state, other.remedy) == ("warn", f"flowguard deploy {pipeline}")
-        assert "0 5 1 1 * is deployed, and the file says 0 6 1 1 *" in other.found
+        assert "0 5 1 1 * in UTC is deployed as score/meters, and the file says 0 6 1 1 * in UTC" in other.found
+        pipeline.write_text(PIPELINE + 'schedule: {cron: "0 5 1 1 *", timezone: Europe/Berlin}\n', encoding="utf-8")
+        assert found(pipeline)[name].state == "warn", "an hour elsewhere is another hour"
+        pipeline.write_text(PIPELINE + 'schedule: {cron: "0 5 1 1 *", active: false}\n', encoding="utf-8")
+        still = found(pipeline)[name]
+        assert (still.state, still.remedy) == ("warn", f"flowguard deploy {pipeline}")
+        prefect.deploy(pipeline.parents[1])
+        off = found(pipeline)[name]
+        assert (off.state, "not active, as the file says" in off.found) == ("ok", True)
 
     monkeypatch.setenv("PREFECT_API_URL", prefect.api.removesuffix("/api"))
     wrong = found(pipeline)["Prefect: server"]

@@ -74,25 +74,40 @@ def _schedule(url: str, workspace: Workspace, shown: Path) -> Answer:
     name, schedule = workspace.pipeline.name, workspace.pipeline.schedule
     assert schedule is not None
     wanted = {"deployments": {"tags": {"all_": ["flowguard", name]}}, "limit": 200}
-    there = asked(url, "POST", "/deployments/filter", wanted)
+    there = {
+        asked(url, "GET", f"/flows/{one['flow_id']}")["name"]: one
+        for one in asked(url, "POST", "/deployments/filter", wanted)
+        if one["name"] == name
+    }
     deploy = f"flowguard deploy {shown}"
-    active = [one for one in there if not one["paused"] and any(plan["active"] for plan in one["schedules"])]
-    if not there:
-        return fail(f"{schedule.cron} is in the file, and the server has no deployment of {name}", deploy)
-    if not active:
-        return fail(
-            f"{len(there)} deployments of {name} are there, and none has a schedule that is on",
-            f"{deploy}; or, if it was paused: prefect deployment schedule ls score/{name}",
-        )
-    crons = {plan["schedule"].get("cron") for one in active for plan in one["schedules"] if plan["active"]}
-    if schedule.cron not in crons:
-        deployed = ", ".join(sorted(map(str, crons)))
-        return warn(f"{deployed} is deployed, and the file says {schedule.cron}", deploy)
-    for one in active:
+    if "score" not in there:
+        return fail(f"{schedule.cron} is in the file, and the server has no deployment score/{name}", deploy)
+    said = f"{schedule.cron} in {schedule.timezone}"
+    # A program that serves flows offers no monitoring; where it is deployed, it must be on as scoring is.
+    for flow in ("score", "monitor"):
+        if flow not in there:
+            continue
+        one = there[flow]
+        plans = [plan for plan in one["schedules"] if plan["active"] and not one["paused"]]
+        if schedule.active is False:
+            if plans:
+                return warn(f"{flow}/{name} is on, and the file says `active: false`", deploy)
+            continue
+        if not plans:
+            return fail(
+                f"{flow}/{name} has no schedule that is on",
+                f"{deploy}; or, if it was paused: prefect deployment schedule ls {flow}/{name}",
+            )
+        deployed = {(plan["schedule"].get("cron"), plan["schedule"].get("timezone") or "UTC") for plan in plans}
+        if deployed != {(schedule.cron, schedule.timezone)}:
+            told = ", ".join(f"{cron} in {zone}" for cron, zone in sorted(deployed, key=str))
+            return warn(f"{told} is deployed as {flow}/{name}, and the file says {said}", deploy)
         trouble = _unattended(url, one, shown)
         if trouble is not None:
             return trouble
-    return ok(f"{schedule.cron} in {schedule.timezone} is deployed, and somebody runs it")
+    if schedule.active is False:
+        return ok(f"{said} is deployed and not active, as the file says")
+    return ok(f"{said} is deployed, and somebody runs it")
 
 
 def _unattended(url: str, deployment: dict[str, Any], shown: Path) -> Answer | None:
