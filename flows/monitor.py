@@ -15,6 +15,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
+from flowguard import logs
 from flowguard.errors import InputError
 from flowguard.stages.drift import Drifted, drift
 from flowguard.stages.freshness import Freshness, freshness
@@ -22,17 +23,19 @@ from flowguard.stages.freshness import Freshness, freshness
 
 @dataclass(frozen=True)
 class Monitored:
-    """What was found; `drifted` is None where the champion has scored nothing yet."""
+    """What was found; `drifted` is None where nothing can be said of the drift, and `why` says what hindered."""
 
     freshness: Freshness
     drifted: Drifted | None
+    why: str = ""
 
 
-def _drifted(pipeline: str) -> Drifted | None:
+def _drifted(pipeline: str) -> Drifted | str:
+    """The drift, or in a sentence why there is none to tell of: no champion, or it has scored nothing yet."""
     try:
         return drift(pipeline)
-    except InputError:
-        return None
+    except InputError as error:
+        return str(error)
 
 
 look_at_batches = task(freshness, name="freshness", **RETRY)
@@ -47,9 +50,11 @@ def monitor(pipeline: str) -> Monitored:
     drift page is written anew.
     """
     found = look_at_batches(pipeline)
-    drifted = look_at_drift(pipeline)
+    seen = look_at_drift(pipeline)
+    drifted, why = (None, seen) if isinstance(seen, str) else (seen, "")
     if found.late:
-        get_run_logger().warning("%s: %s", found.pipeline, found.sentence)
+        with logs.scope(pipeline=found.pipeline):
+            get_run_logger().warning("%s: %s", found.pipeline, found.sentence)
         emit_event(
             event="flowguard.late",
             resource=resource_of(found.pipeline),
@@ -62,13 +67,13 @@ def monitor(pipeline: str) -> Monitored:
         )
     create_markdown_artifact(
         key=f"{artifact_key(found.pipeline)}-monitor",
-        markdown=_page(found, drifted),
+        markdown=_page(found, drifted, why),
         description=f"{'LATE: ' if found.late else ''}{found.sentence}",
     )
-    return Monitored(found, drifted)
+    return Monitored(found, drifted, why)
 
 
-def _page(found: Freshness, drifted: Drifted | None) -> str:
+def _page(found: Freshness, drifted: Drifted | None, why: str) -> str:
     lines = [f"# {found.pipeline}", f"- {'**Late.** ' if found.late else ''}{found.sentence}"]
     if found.newest:
         lines.append(f"- newest batch: {found.newest}")
@@ -81,7 +86,7 @@ def _page(found: Freshness, drifted: Drifted | None) -> str:
             shown = ", ".join(names[-10:])
             lines.append(f"- {len(names):,} {what}: {'..., ' if len(names) > 10 else ''}{shown}")
     if drifted is None:
-        lines.append("- drift: the champion has scored no batch yet")
+        lines.append(f"- drift: {why}")
     else:
         alarms = [one for one in drifted.alarms if one.drift is not None]
         lines.append(

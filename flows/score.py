@@ -14,7 +14,10 @@ from flows.local import RETRY, artifact_key, patience, resource_of, run_id, run_
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.deployments import run_deployment
 from prefect.events import emit_event
+from prefect.exceptions import ObjectNotFound
+from prefect.runtime import deployment
 
 from flowguard import logs
 from flowguard.calibration.drift import DriftRecord
@@ -109,6 +112,13 @@ def _follow(pipeline: str, name: str, version: int, then: str, *, since: date | 
         except CalibrationError as error:
             return f"{name} was not recalibrated: {error}"
         registered = made.registered
+    elif then == "train" and deployment.name is not None:
+        # A deployed run trains by a deployment: in its own work pool, one at a time, with its own time limit.
+        try:
+            run_deployment(f"train/{name}", timeout=0, as_subflow=False)
+        except ObjectNotFound:
+            return f"No training was started: the server has no deployment train/{name}. Run `flowguard deploy`."
+        return f"A training was started: train/{name}."
     elif then == "train":
         registered = train(pipeline).registered
     else:

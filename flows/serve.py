@@ -5,7 +5,8 @@ PREFECT_API_URL=http://127.0.0.1:4200/api python -m flows.serve pipelines/flight
 `score <pipeline>` runs on the schedule of the pipeline file, `train <pipeline>` when somebody starts it. A schedule
 needs a server that lives on: `prefect server start` in another terminal. Start this in the checkout's folder, because
 every run is a Python process of its own that imports `flows` from the folder it was started in (or from PYTHONPATH);
-pipeline files and their data may lie anywhere.
+pipeline files and their data may lie anywhere. Of the schedule `cron`, `timezone` and `active` hold here; what becomes
+of runs that collide, and of runs that take too long, is for `flowguard deploy`.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def deployments(path: Path) -> list[RunnerDeployment]:
         "entrypoint_type": EntrypointType.MODULE_PATH,
     }
     schedule = pipeline.schedule
-    cron = Cron(schedule.cron, timezone=schedule.timezone) if schedule else None
+    cron = Cron(schedule.cron, timezone=schedule.timezone, active=schedule.active is not False) if schedule else None
     return [score.to_deployment(schedule=cron, **common), train.to_deployment(**common)]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from flowguard.calibration.drift import DriftRecord
 from flowguard.detector import Detector
 from flowguard.errors import InputError
+from flowguard.logs import scoped
 from flowguard.reports import DriftReport, href, render_drift
 from flowguard.stages.observe import remembered
 from flowguard.stages.pages import RUN, batch_page, drift_page, pages_of
@@ -33,6 +34,7 @@ class Drifted:
         return tuple(record for record in self.records if record.alarms)
 
 
+@scoped
 def drift(pipeline: str | Path, *, version: str | int = "champion") -> Drifted:
     """What is remembered of one version's batches, also as a page. Raises `InputError` where it has scored none."""
     workspace = Workspace.open(pipeline)

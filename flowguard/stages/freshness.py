@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from flowguard.errors import SourceError
+from flowguard.logs import scoped
 from flowguard.spec.cron import firings
 from flowguard.spec.sections import ScheduleSection
 from flowguard.stages.manifest import latest
@@ -42,6 +43,7 @@ class Freshness:
     sentence: str
 
 
+@scoped
 def freshness(pipeline: str | Path, *, now: dt.datetime | None = None) -> Freshness:
     """Whether the newest batch is late at `now` (aware; default: the present moment).
 

@@ -29,7 +29,7 @@ from flows.artifacts import plain
 from flows.enqueue import enqueue
 from flows.monitor import monitor
 from flows.recalibrate import recalibrate
-from flows.score import score
+from flows.score import _follow, score
 from flows.serve import deployments, offer
 from flows.train import train
 from tests.conftest import meters, write_project
@@ -127,7 +127,23 @@ def test_a_batch_that_should_be_there_is_missed_with_an_event(project: Path, emi
     page = artifacts("meters-monitor")[-1]
     assert "**Late.** No file was written since" in page
     assert "3 wait to be scored: part0, part1, part2" in page
-    assert "the champion has scored no batch yet" in page
+    assert "No batch of meters has been scored by version 1. Score some first" in page
+
+
+def test_a_deployed_run_has_a_training_started_where_trainings_run(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # How Prefect lets a run be looked at from without: as one of the deployment of this name.
+    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__NAME", "meters")
+    told = _follow(str(project), "meters", 1, "train", since=None)
+    assert told == "No training was started: the server has no deployment train/meters. Run `flowguard deploy`."
+    with get_client(sync_client=True) as client:
+        client.create_deployment(client.create_flow_from_name("train"), "meters", parameters={"pipeline": "m.yaml"})
+        assert _follow(str(project), "meters", 1, "train", since=None) == "A training was started: train/meters."
+        (run,) = [one for one in client.read_flow_runs() if one.deployment_id is not None]
+    assert run.state is not None
+    assert run.state.is_scheduled()
+    assert run.parameters == {"pipeline": "m.yaml"}
 
 
 def test_a_cell_is_text_in_an_artifact_whatever_it_holds() -> None:
