@@ -44,9 +44,7 @@ def _named(*names: str) -> Any:
 class Settings(BaseSettings):
     """The settings of one project, as `settings` reads them; None where nothing is said."""
 
-    model_config = SettingsConfigDict(
-        frozen=True, populate_by_name=True, case_sensitive=True, env_ignore_empty=True, extra="forbid"
-    )
+    model_config = SettingsConfigDict(frozen=True, case_sensitive=True, env_ignore_empty=True, extra="forbid")
 
     store: str | None = _named("FLOWGUARD_STORE")
     """The database of what is remembered between runs; by default SQLite in the output folder."""
@@ -191,7 +189,7 @@ def _read(file: Path | None) -> Settings:
     }
     from_file = {name: value for name, value in said.items() if name not in variables}
     try:
-        found = Settings(**from_file)
+        found = Settings(**{_names_of(name)[0]: value for name, value in from_file.items()})
     except ValidationError as error:
         raise SettingsError(_wrong(error, file, variables)) from None
     found._file = file

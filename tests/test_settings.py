@@ -164,3 +164,12 @@ def test_reading_them_loads_nothing_slow() -> None:
     code = "import sys, flowguard.settings; print([m for m in ('torch', 'mlflow', 'prefect') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", ["store", "log", "artifacts"])
+def test_a_variable_that_only_has_the_name_of_a_key_is_none_of_ours(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "/var/log")
+    found = settings(tmp_path)
+    assert (found.store, found.log, found.artifacts) == (None, "text", None)
