@@ -51,6 +51,8 @@ def test_no_secret_stands_in_a_file_and_none_is_forgotten() -> None:
     for name in re.findall(r"\$\{(\w*(?:PASSWORD|SECRET|AUTH)\w*)", text):
         assert not re.search(rf"\${{{name}:-", text), f"{name} has no default"
     example = (ROOT / "docker" / "env.example").read_text(encoding="utf-8")
+    for name, value in re.findall(r"^(\w*(?:PASSWORD|SECRET|AUTH)\w*)=(.*)$", example, re.MULTILINE):
+        assert value == "", f"{name}: what is copied as it is must not start"
     assert set(re.findall(r"\$\{(\w+)", text)) <= set(re.findall(r"^(\w+)=", example, re.MULTILINE))
 
 
