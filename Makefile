@@ -49,7 +49,7 @@ pictures: $(E2E_READY)
 wheel: $(READY)
 	$(BIN)/python -m build --wheel --outdir dist .
 
-pin: $(READY)
+pin: $(E2E_READY)
 	@{ sed -n '1p' constraints.txt; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu//; s/ @ .*//' | grep -viE '^(pip|setuptools|flowguard)=='; } > .pins && mv .pins constraints.txt
 
 clean:
