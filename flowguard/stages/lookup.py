@@ -21,7 +21,7 @@ from flowguard.explain.words import REDACTED
 from flowguard.stages.manifest import Manifest
 from flowguard.stages.workspace import Workspace
 
-_RECORD_ID = re.compile(r"[0-9a-fA-F]{32}")
+RECORD_ID = re.compile(r"[0-9a-fA-F]{32}")
 KINDS = ("scores", "quarantine")
 
 
@@ -52,7 +52,7 @@ class Asked:
             if len(columns) < len(pairs):
                 raise InputError(f"KEY names a column twice; expected each of {', '.join(key)} at most once.")
             return cls(None, columns)
-        record_id = text.lower() if _RECORD_ID.fullmatch(text) else None
+        record_id = text.lower() if RECORD_ID.fullmatch(text) else None
         if len(key) == 1 and text and (record_id or not _named(text, key)):
             return cls(record_id, {key[0]: text})
         if record_id is None:

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, FromClause, Row, Select, delete, func, insert, or_, select, true
 
 from flowguard.store.database import Database
-from flowguard.store.queued import QueuedBatch, QueuedCase, QueuedRecord, Tally, Wanted
+from flowguard.store.queued import Kind, QueuedBatch, QueuedCase, QueuedRecord, Tally, Wanted
 from flowguard.store.schema import (
     QUEUED_BATCHES,
     QUEUED_CASES,
@@ -81,6 +81,7 @@ class Queue:
                         "entry": None if last is None else last.id,
                         "decision": last.decision if last is not None and mine else None,
                         "search": storable(one.search, LONGEST_KEY),
+                        "folded": storable(one.search, LONGEST_KEY).casefold(),
                     }
                 )
             documents = [here | {"record_id": one.record_id, "document": _text(one.document)} for one in records]
@@ -233,11 +234,15 @@ class Queue:
         with self.database.reading() as connection:
             return {row.batch: row.n for row in connection.execute(query) if row.n}
 
-    def marks(self, pipeline: str, batch: str, *, most: int = 1000) -> dict[str, dict[str, int]]:
-        """What the records of a batch can be filtered by: values and their counts, most frequent first, by name."""
+    def marks(
+        self, pipeline: str, batch: str, *, kind: Kind = "flagged", most: int = 1000
+    ) -> dict[str, dict[str, int]]:
+        """What a batch's records of a kind can be filtered by: values and counts, most frequent first, by name."""
+        same = (_MARK[part] == _RECORD[part] for part in ("pipeline", "batch", "record_id"))
         query = (
             select(_MARK.name, _MARK.value, func.count().label("n"))
-            .where(_MARK.pipeline == pipeline, _MARK.batch == batch)
+            .select_from(QUEUED_RECORDS.join(QUEUED_MARKS, _all(same)))
+            .where(*_chosen(pipeline, Wanted(batch=batch, kind=kind)))
             .group_by(_MARK.name, _MARK.value)
             .order_by(func.count().desc(), _MARK.value)
             .limit(most)
@@ -264,7 +269,7 @@ def _whole(pipeline: str, wanted: Wanted | None) -> Select[Any]:
     """The query of records with their documents and the names of those who decided: the wanted ones, or all."""
     same = (QUEUED_DOCUMENTS.c[name] == _RECORD[name] for name in ("pipeline", "batch", "record_id"))
     said = (VERDICTS.c.pipeline == _RECORD.pipeline) & (VERDICTS.c.id == _RECORD.entry)
-    columns = [column for column in QUEUED_RECORDS.columns if column.name != "pipeline"]
+    columns = [column for column in QUEUED_RECORDS.columns if column.name not in ("pipeline", "folded")]
     joined = _marked(wanted).join(QUEUED_DOCUMENTS, _all(same)).outerjoin(VERDICTS, said)
     query = select(*columns, QUEUED_DOCUMENTS.c.document, VERDICTS.c.who).select_from(joined)
     return query.where(*([_RECORD.pipeline == pipeline] if wanted is None else _chosen(pipeline, wanted)))
@@ -316,8 +321,8 @@ def _chosen(pipeline: str, wanted: Wanted) -> list[ColumnElement[bool]]:
         found.append(_RECORD.p_value >= wanted.p_least)
     if wanted.p_most is not None:
         found.append(_RECORD.p_value <= wanted.p_most)
-    for word in storable(wanted.text, LONGEST_KEY).lower().split():
-        found.append(or_(_RECORD.record_id == word, func.lower(_RECORD.search).contains(word, autoescape=True)))
+    for word in storable(wanted.text, LONGEST_KEY).casefold().split():
+        found.append(or_(_RECORD.record_id == word, _RECORD.folded.contains(word, autoescape=True)))
     return found
 
 

@@ -155,6 +155,8 @@ QUEUED_RECORDS = Table(
     Column("entry", BigInteger),
     Column("decision", Text),
     Column("search", Text, nullable=False),
+    # The same for looking in: databases fold the case of some letters and not of others.
+    Column("folded", Text, nullable=False),
     ForeignKeyConstraint(
         ["pipeline", "batch"],
         ["queued_batches.pipeline", "queued_batches.batch"],

@@ -20,7 +20,9 @@ def _record(name: str, p_value: float, **changes: object) -> QueuedRecord:
 RECORDS = [
     _record("aa", 0.001, case_id="c1", marks=(("", "flow"), ("place", "Süd"))),
     _record("bb", 0.002, case_id="c1", marks=(("", "flow"), ("", "heat"), ("place", "Nord"))),
-    _record("cc", 0.001, score=5.0, case_id="c2", marks=(("", "heat"), ("place", "Nord"))),
+    _record(
+        "cc", 0.001, score=5.0, search="Meter cc ÖSTERREICH", case_id="c2", marks=(("", "heat"), ("place", "Nord"))
+    ),
     _record("dd", 0.5, flagged=False, audited=True),
 ]
 CASES = [QueuedCase("c1", {"what": "flow too high"}), QueuedCase("c2", {"what": "heat too low"})]
@@ -57,6 +59,7 @@ def test_the_strangest_come_first_and_ties_by_score(store):
         ({"p_least": 0.0015}, ["bb"]),
         ({"p_most": 0.0015}, ["cc", "aa"]),
         ({"text": "METER bb"}, ["bb"]),
+        ({"text": "österREICH"}, ["cc"]),
         ({"text": "aa"}, ["aa"]),
         ({"text": "%"}, []),
         ({"text": "a_"}, []),

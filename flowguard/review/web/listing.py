@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import quote, urlencode
@@ -28,6 +27,7 @@ class Listing:
     pipeline: str
     wanted: Wanted
     page: int = 1
+    case: bool = False  # whether it is the page of a case, not its batch limited to one
 
     @property
     def skip(self) -> int:
@@ -36,22 +36,26 @@ class Listing:
 
     @property
     def base(self) -> str:
-        """The list's path without filters: that of its batch, or of all records."""
-        root = f"/p/{quote(self.pipeline, safe='')}"
-        return f"{root}/batches/{quote(self.wanted.batch)}" if self.wanted.batch is not None else f"{root}/records"
+        """The list's path without filters: that of its case, of its batch, or of all records."""
+        root, wanted = f"/p/{quote(self.pipeline, safe='')}", self.wanted
+        if self.case and wanted.case_id is not None:
+            return f"{root}/cases/{quote(wanted.case_id, safe='')}"
+        return f"{root}/batches/{quote(wanted.batch)}" if wanted.batch is not None else f"{root}/records"
 
-    def query(self, *, page: int = 1, batch: bool = False, **changes: Any) -> str:
-        """The filters as the part of an address after its `?`, with some of them changed; None takes one away."""
-        return urlencode(_query(self.wanted, changes, page=page, batch=batch))
+    def query(self, *, page: int = 1, batch: bool = False) -> str:
+        """The filters as the part of an address after its `?`."""
+        return urlencode(_query(self.wanted, page=page, batch=batch))
 
-    def href(self, *, page: int = 1, **changes: Any) -> str:
-        """The address of this list with other filters."""
-        query = self.query(page=page, **changes)
-        return f"{self.base}?{query}" if query else self.base
+    def href(self, *, page: int = 1) -> str:
+        """The address of this list."""
+        found = _query(self.wanted, page=page, batch=self.case)
+        if self.case:
+            del found["case"]
+        return f"{self.base}?{urlencode(found)}" if found else self.base
 
     def record_href(self, record_id: str, batch: str) -> str:
         """The address of one of its records, which remembers the list it was reached from."""
-        query = _query(self.wanted, {}, page=1, batch=False) | {"batch": batch}
+        query = _query(self.wanted) | {"batch": batch}
         if self.wanted.batch is None:
             query["all"] = "1"
         return f"/p/{quote(self.pipeline, safe='')}/records/{quote(record_id, safe='')}?{urlencode(query)}"
@@ -59,7 +63,7 @@ class Listing:
     @property
     def hidden(self) -> dict[str, str]:
         """The filters as fields of a form."""
-        return _query(self.wanted, {}, page=1, batch=False)
+        return _query(self.wanted)
 
     @property
     def filtered(self) -> bool:
@@ -90,7 +94,7 @@ def listing(request: Request, pipeline: str, *, batch: str | None = None) -> Lis
     return Listing(pipeline, wanted, page)
 
 
-def _query(wanted: Wanted, changes: Mapping[str, Any], *, page: int, batch: bool) -> dict[str, str]:
+def _query(wanted: Wanted, *, page: int = 1, batch: bool = False) -> dict[str, str]:
     names: dict[str, Any] = {
         "kind": None if wanted.kind == "flagged" else wanted.kind,
         "state": wanted.state,
@@ -103,7 +107,6 @@ def _query(wanted: Wanted, changes: Mapping[str, Any], *, page: int, batch: bool
         "order": None if wanted.order == "strangest" else wanted.order,
         **{f"{_CONTEXT}{name}": value for name, value in wanted.context.items()},
         **({"batch": wanted.batch} if batch else {}),
-        **changes,
         "page": page if page > 1 else None,
     }
     return {name: str(value) for name, value in names.items() if value is not None}

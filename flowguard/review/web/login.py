@@ -37,7 +37,7 @@ def log_in(
 ) -> Response:
     """Begin a session, or say what is wrong; not whether it was the name or the password."""
     desk, throttle, address = desk_of(request), request.app.state.throttle, address_of(request)
-    name, back = name.strip(), within(next)
+    name, back = name.strip().replace("\0", "\ufffd"), within(next)  # PostgreSQL takes no zero byte
     if desk.mode != "password":
         return RedirectResponse(back, status_code=303)
     if not request.app.state.gate.acquire(blocking=False):

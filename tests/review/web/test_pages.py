@@ -249,3 +249,56 @@ def test_a_record_that_left_the_queue_still_has_its_page_and_its_verdicts(browse
     text = browser.get(place(one)).text
     assert "It is not in the queue" in text
     assert "a burst pipe" in text
+
+
+def test_nothing_but_an_id_is_looked_up(browser: TestClient, pipeline: Path) -> None:
+    key = records(pipeline)[0].document["key"]["id"]
+    for asked in (f"id={key}", str(key)):
+        assert browser.get(f"/p/meters/records/{asked}").status_code == 404
+        near = browser.get(f"/p/meters/records/{asked}/counterparts?batch=odd").text
+        assert "nearest ordinary" not in near
+        assert "32 hexadecimal digits" in near
+
+
+def test_a_record_of_several_batches_is_shown_in_the_one_that_was_scored_last(
+    browser: TestClient, pipeline: Path
+) -> None:
+    data = pipeline.parents[1] / "data"
+    shutil.copy(data / "odd.parquet", data / "twin.parquet")
+    score(pipeline, batch="twin")
+    one = records(pipeline)[0]
+    queue = Workspace.open(pipeline).store.queue
+    whole = queue.batch("meters", "odd")
+    assert whole is not None
+    queue.put(whole, [], [])
+    text = browser.get(place(one)).text
+    assert "It is not in the queue" in text
+    assert "In batch <bdi>twin</bdi>, by version 1" in text
+
+
+def test_the_pages_of_a_case_stay_with_it(browser: TestClient, pipeline: Path) -> None:
+    case = Workspace.open(pipeline).store.queue.cases("meters", "odd")[0]
+    address = f"/p/meters/cases/{case.case_id}?batch=odd"
+    text = browser.get(address).text.replace("&amp;", "&")
+    assert case.records > 25
+    assert f'href="{address}&page=2"' in text
+    later = browser.get(f"{address}&page=2").text
+    assert "undecided records at once" in later
+    assert later.count('data-key="c"') == case.records - 25
+    one = records(pipeline, batch="odd", case_id=case.case_id)[0]
+    back = browser.get(f"{place(one)}?batch=odd&case={case.case_id}").text.replace("&amp;", "&")
+    assert f'href="{address}"' in back
+
+
+@pytest.mark.parametrize("path", ["/p/meters/batches/a%00b", "/p/meters/records?column=a%00b", "/p/meters/records/%00"])
+def test_a_zero_byte_reaches_no_database(browser: TestClient, path: str) -> None:
+    assert browser.get(path).status_code == 400
+
+
+def test_counts_of_a_filter_are_of_the_list_that_it_narrows(browser: TestClient, pipeline: Path) -> None:
+    total = len(records(pipeline, column="power"))
+    assert f">power ({total})</option>" in browser.get("/p/meters/batches/odd").text
+    first = records(pipeline, column="power")[0]
+    Workspace.open(pipeline).store.queue.set_rules("meters", "odd", {first.record_id: 1})
+    assert f">power ({total - 1})</option>" in browser.get("/p/meters/batches/odd").text
+    assert ">power (1)</option>" in browser.get("/p/meters/batches/odd?kind=suppressed").text

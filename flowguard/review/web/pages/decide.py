@@ -6,7 +6,7 @@ from typing import Annotated
 from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Depends, Form, Request
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
@@ -34,6 +34,13 @@ class Given(BaseModel):
     seen: str = ""
     next: str = ""
     view: str = "list"
+
+    @field_validator("batch")
+    @classmethod
+    def _storable(cls, batch: str) -> str:
+        if "\0" in batch:
+            raise ValueError("a batch's name holds no zero byte")
+        return batch
 
     @property
     def verdict(self) -> Decision:

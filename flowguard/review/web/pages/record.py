@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from flowguard.errors import FlowguardError
+from flowguard.errors import FlowguardError, InputError
 from flowguard.review.web.listing import Listing, listing
 from flowguard.review.web.page import page
 from flowguard.review.web.shelf import workspace_of
 from flowguard.review.web.shown import card_of, marked, score_plots
 from flowguard.review.web.who import User, current
+from flowguard.stages.lookup import RECORD_ID
 from flowguard.stages.queued import reasons_of
-from flowguard.stages.why import why
+from flowguard.stages.why import Why, why
 from flowguard.stages.workspace import Workspace
 
 router = APIRouter()
@@ -71,17 +73,15 @@ def counterparts(
 ) -> Response:
     """The nearest ordinary records and flagged ones like it: the model is asked, so that this part comes later."""
     try:
-        answer = why(workspace.pipeline.path, record_id, batch=batch, near=3)
+        said, words = _why(workspace, record_id, batch, near=3), ""
     except FlowguardError as error:
-        return page(request, "counterparts.html", said=None, words=str(error), record_id=record_id, pipeline=pipeline)
-    return page(request, "counterparts.html", said=answer.record, words="", record_id=record_id, pipeline=pipeline)
+        said, words = None, str(error)
+    return page(request, "counterparts.html", said=said, words=words, pipeline=pipeline)
 
 
 def _back(asked: Listing) -> str:
-    wanted = asked.wanted
-    if wanted.case_id is not None and wanted.batch is not None:
-        return f"/p/{quote(asked.pipeline, safe='')}/cases/{quote(wanted.case_id)}?batch={quote(wanted.batch)}"
-    return asked.href()
+    of_case = asked.wanted.case_id is not None and asked.wanted.batch is not None
+    return replace(asked, case=of_case).href()
 
 
 def _elsewhere(request: Request, workspace: Workspace, record_id: str, batch: str | None) -> Response:
@@ -89,11 +89,27 @@ def _elsewhere(request: Request, workspace: Workspace, record_id: str, batch: st
     name = workspace.pipeline.name
     entries = workspace.store.verdicts.history(name, record_id)
     try:
-        answer = why(workspace.pipeline.path, record_id, batch=batch, near=0)
+        said = _why(workspace, record_id, batch, near=0)
     except FlowguardError:
         # The error names files of the desk's machine, which are of no use to who reads this.
         words = f"No scored record of {name} has the id {record_id[:60]}."
         if not entries:
             raise HTTPException(404, words) from None
         return page(request, "record_elsewhere.html", said=None, words=words, entries=entries, name=name)
-    return page(request, "record_elsewhere.html", said=answer.record, words="", entries=entries, name=name)
+    return page(request, "record_elsewhere.html", said=said, words="", entries=entries, name=name)
+
+
+def _why(workspace: Workspace, record_id: str, batch: str | None, *, near: int) -> Why:
+    """What is known of a record; of one that came in several batches, in the one that was scored last.
+
+    An id and nothing else is looked up: whoever could ask for a value of the key could ask for redacted ones.
+    """
+    if not RECORD_ID.fullmatch(record_id):
+        raise InputError("A record's id has 32 hexadecimal digits.")
+    answer = why(workspace.pipeline.path, record_id, batch=batch, near=near)
+    if answer.record is None:
+        newest = max(answer.matches, key=lambda one: one.scored_at)
+        answer = why(workspace.pipeline.path, record_id, batch=newest.batch, version=newest.version, near=near)
+    if answer.record is None:
+        raise InputError(f"Several records of one batch have the id {record_id}.")
+    return answer.record

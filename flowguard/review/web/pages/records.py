@@ -82,7 +82,7 @@ def of_case(
     case = next((one for one in queue.cases(pipeline, batch) if one.case_id == case_id), None)
     if case is None:
         raise HTTPException(404, f"Batch {batch} of {pipeline} has no case {case_id}, or none whose records are shown.")
-    asked = Listing(pipeline, Wanted(batch=batch, case_id=case_id), listing(request, pipeline).page)
+    asked = Listing(pipeline, Wanted(batch=batch, case_id=case_id), listing(request, pipeline).page, case=True)
     last = queue.last_entry(pipeline, asked.wanted)
     return page(request, "case.html", case=case, seen=last, **_list(workspace, asked))
 
@@ -113,7 +113,7 @@ def _filters(workspace: Workspace, asked: Listing) -> dict[str, Any]:
     if asked.wanted.batch is None:
         versions = sorted({one.version for one in workspace.store.queue.batches(asked.pipeline)}, reverse=True)
         return {"columns": {}, "contexts": {}, "versions": versions}
-    marks = workspace.store.queue.marks(asked.pipeline, asked.wanted.batch)
+    marks = workspace.store.queue.marks(asked.pipeline, asked.wanted.batch, kind=asked.wanted.kind)
     columns = marks.pop("", {})
     contexts = {name: dict(list(values.items())[:MOST_VALUES]) for name, values in sorted(marks.items())}
     return {"columns": columns, "contexts": contexts, "versions": []}

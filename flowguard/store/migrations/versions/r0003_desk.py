@@ -42,6 +42,7 @@ def upgrade() -> None:
         sa.Column("entry", sa.BigInteger(), nullable=True),
         sa.Column("decision", sa.Text(), nullable=True),
         sa.Column("search", sa.Text(), nullable=False),
+        sa.Column("folded", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("pipeline", "batch", "record_id"),
         sa.ForeignKeyConstraint(
             ["pipeline", "batch"],
