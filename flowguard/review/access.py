@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MAY: dict[Role, str] = {
     "viewer": "look at everything and export it",
     "reviewer": "also decide on records and cases, and make or revoke suppression rules",
-    "admin": "also promote versions and whatever else the desk offers; users are kept by `flowguard users`",
+    "admin": "also promote versions",
 }
 """What each role may do, in words; each may do what the one before it may."""
 

@@ -1,4 +1,8 @@
-"""Slows down whoever guesses passwords, without locking out whom they pretend to be."""
+"""Slows down whoever guesses passwords.
+
+Who guesses a name from many addresses slows that name down for everybody, up to a quarter of an hour: the price of
+being slow for guessers who come from everywhere.
+"""
 
 from __future__ import annotations
 

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
 from flowguard.registry import Registry, Version
+from flowguard.review.access import hashed
 from flowguard.stages.models import promote
 from flowguard.stages.recalibrate import recalibrate
 from flowguard.stages.verdicts import decide
+from flowguard.stages.workspace import Workspace
 from flowguard.store import Wanted
+from tests.review.web.conftest import PASSWORD, log_in, token
 from tests.review.web.room_sample import browser, scored_project
 
 
@@ -140,3 +144,29 @@ def test_a_pipeline_without_versions_says_how_to_make_one(tmp_path: Path) -> Non
     text = browser(write_project(tmp_path / "new")).get("/p/meters/versions").text
     assert "No version of meters is registered yet." in text
     assert "No version has had an alias yet." in text
+
+
+def test_an_admin_makes_a_version_the_champion_and_a_reviewer_cannot(tmp_path: Path, path: Path) -> None:
+    mine = tmp_path / "project"
+    shutil.copytree(path.parents[1], mine)
+    pipeline = mine / "pipelines" / path.name
+    desk = browser(pipeline)
+    assert "promote" not in desk.get("/p/meters/versions/2").text, "it is the champion"
+    page = desk.get("/p/meters/versions/1").text
+    assert 'action="/p/meters/versions/1/promote"' in page
+    assert 'name="champion" value="2"' in page
+    form = {"csrftoken": token(desk, "/queue"), "champion": "2", "why": "too many alarms"}
+    answer = desk.post("/p/meters/versions/1/promote", data=form)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/p/meters/versions/1")
+    text = desk.get("/p/meters/versions/1").text
+    assert "Version 1 is the champion" in text
+    assert "too many alarms" in text
+    form = {"csrftoken": token(desk, "/queue"), "champion": "2"}  # as an old page has it
+    assert desk.post("/p/meters/versions/2/promote", data=form).status_code == 409
+    store = Workspace.open(pipeline).store
+    store.users.put("rita", "reviewer", hashed("rita", PASSWORD), by="root")
+    other = browser(pipeline, mode="password")
+    assert log_in(other, "rita") == 303
+    assert "promote" not in other.get("/p/meters/versions/2").text
+    form = {"csrftoken": token(other, "/queue"), "champion": "1"}
+    assert other.post("/p/meters/versions/2/promote", data=form).status_code == 403

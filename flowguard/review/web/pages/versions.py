@@ -5,19 +5,21 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Form, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from flowguard.errors import FlowguardError
-from flowguard.registry import Version
+from flowguard.registry import CHAMPION, Version
 from flowguard.reports import VersionReport, flag_plots, href, version_plots, version_values
 from flowguard.review.web.drawn import drawn
 from flowguard.review.web.estimates import estimates_of
+from flowguard.review.web.flash import flash
 from flowguard.review.web.page import page
 from flowguard.review.web.room import first_of, others_of
 from flowguard.review.web.shelf import workspace_of
-from flowguard.review.web.who import User, current
+from flowguard.review.web.who import User, current, need
+from flowguard.stages.models import promote
 from flowguard.stages.score import detector_of
 from flowguard.stages.version import alias_lines, summaries, version_report
 from flowguard.stages.workspace import Workspace
@@ -25,6 +27,7 @@ from flowguard.stages.workspace import Workspace
 router = APIRouter()
 
 ROOM = "/versions"
+ADMIN = need("admin")
 #: Changes of aliases that are listed before one asks for all.
 FEW = 50
 
@@ -107,8 +110,27 @@ def version(
         room=ROOM,
         near=_near(found, one),
         versions_href=f"{root}{ROOM}",
+        promote_href="" if CHAMPION in one.aliases else f"{root}{ROOM}/{one.version}/promote",
+        champion=next((each.version for each in found if CHAMPION in each.aliases), ""),
         **_values(report) | {"estimates_href": f"{root}{ROOM}/{one.version}/estimates"},
     )
+
+
+@router.post("/p/{pipeline}/versions/{version}/promote")
+def make_champion(
+    request: Request,
+    pipeline: str,
+    version: int,
+    why: str = Form(default="", max_length=1000),
+    champion: str = Form(default=""),
+    workspace: Workspace = Depends(workspace_of),
+    user: User = Depends(ADMIN),
+) -> Response:
+    """Let a version score from the next batch on; an older one to roll back. `champion` is whom the page showed."""
+    expected = int(champion) if champion.isascii() and champion.isdigit() and len(champion) < 10 else None
+    done = promote(workspace.runs, pipeline, version, who=user.name, why=why.strip(), expected=expected)
+    flash(request, f"Version {done.champion.version} is the champion: it scores from the next batch on.")
+    return RedirectResponse(f"/p/{quote(pipeline, safe='')}{ROOM}/{version}", status_code=303)
 
 
 @router.get("/p/{pipeline}/versions/{version}/estimates")
