@@ -54,7 +54,11 @@ def command(
         "says. By default password where there are users, else open.",
         show_default=False,
     ),
-    proxy_header: str = typer.Option("X-Forwarded-User", help="With --access proxy: the header with the user's name."),
+    proxy_header: str | None = typer.Option(
+        None,
+        help="With --access proxy: the header with the user's name, by default X-Forwarded-User.",
+        show_default=False,
+    ),
     proxy_role: Role | None = typer.Option(
         None, help="With --access proxy: the role of whom `flowguard users` does not know; by default none gets in."
     ),
@@ -86,6 +90,8 @@ def command(
     published += ["--trusted-proxy"] if trusted_proxy else []
     reached = f"At {host}" if not serve.loopback(host) else f"With {' and '.join(published)}" if published else ""
     mode = _mode(access, store_in(runs, project=root), runs, reached=reached)
+    if mode != "proxy" and (proxy_header or proxy_role):
+        raise InputError("--proxy-header and --proxy-role go with --access proxy.")
     proxies = serve.networks_of(trusted_proxy or [])
     if mode == "proxy" and not proxies:
         raise InputError(
@@ -100,7 +106,7 @@ def command(
         hosts=serve.hosts_of(host, allowed_host or []),
         https=https,
         proxies=proxies,
-        header=proxy_header,
+        header=proxy_header or "X-Forwarded-User",
         proxy_role=None if proxy_role is None else proxy_role.value,
     )
     with output.reporting(as_json):

@@ -50,18 +50,24 @@ def command(
         metavar="NAME=VALUE",
         help="Only records that have this value, or a number in LOW..HIGH. The same name again: one of these.",
     ),
-    why: str = typer.Option("", help="Why what it keeps away is ordinary.", show_default=False),
+    why: str = typer.Option("", help="With add: why what it keeps away is ordinary.", show_default=False),
     who: str = typer.Option(
         "", help="Who made or revoked it; by default the user of this machine.", show_default=False
     ),
-    days: int = typer.Option(90, min=1, max=366, help="It ends after so many days."),
+    days: int | None = typer.Option(
+        None, min=1, max=366, help="With add: it ends after so many days, by default 90.", show_default=False
+    ),
     preview: bool = typer.Option(False, "--preview", help="With add: only tell what it would have kept away."),
-    last: int = typer.Option(30, min=0, help="With add: tell it of so many of the last batches."),
+    last: int | None = typer.Option(
+        None, min=0, help="With add: tell it of so many of the last batches, by default 30.", show_default=False
+    ),
     top: int = typer.Option(20, min=1, help="With audit: at most so many records."),
     as_json: bool = output.JSON,
 ) -> None:
-    _fit(action, number, column, where, preview)
+    meant = {"--column": column, "--where": where, "--preview": preview, "--why": why, "--days": days, "--last": last}
+    _fit(action, number, column, [name for name, value in meant.items() if value not in (None, "", [], False)])
     from flowguard.stages import rules
+    from flowguard.stages.queued import apply_rules
 
     if action is Action.list:
         found = rules.listed(file)
@@ -69,6 +75,7 @@ def command(
     elif action is Action.revoke:
         assert number is not None
         gone = rules.revoke(file, number, who=who)
+        apply_rules(file, since=gone.rule.revoked_at)
 
         def tell_revoked() -> None:
             output.say(f"Rule {gone.rule.id} ({gone.scope}) is revoked, by {gone.rule.revoked_by}.")
@@ -81,13 +88,15 @@ def command(
             kept = rules.audit(file, rule=number, top=top)
         output.emit(_audit_row(kept), as_json, lambda: _tell_audit(kept, file))
     else:
-        scope = _scope(column, where)
+        scope, looked = _scope(column, where), 30 if last is None else last
         with output.reporting(as_json):
             if preview:
-                seen = rules.preview(file, scope, batches=last)
+                seen = rules.preview(file, scope, batches=looked)
                 output.emit({"scope": scope.document, "preview": _plain(seen)}, as_json, lambda: _tell_preview(seen))
                 return
-            made = rules.make(file, scope, why=why, who=who, lasts=timedelta(days), batches=last)
+            made = rules.make(file, scope, why=why, who=who, lasts=timedelta(days or 90), batches=looked)
+            # A run that was scoring meanwhile has queued its batch without the rule.
+            apply_rules(file, since=made.rule.made_at)
 
         def tell_made() -> None:
             rule = made.rule
@@ -99,14 +108,14 @@ def command(
         output.emit({"rule": made.rule, "preview": _plain(made.preview)}, as_json, tell_made)
 
 
-def _fit(action: Action, number: int | None, column: list[str], where: list[str], preview: bool) -> None:
+def _fit(action: Action, number: int | None, column: list[str], meant: list[str]) -> None:
     """Refuse what has no meaning with the action."""
     if action is Action.revoke and number is None:
         raise InputError("Which rule is to be revoked? Give its number: flowguard rules FILE revoke NUMBER.")
     if number is not None and action not in (Action.revoke, Action.audit):
         raise InputError(f"A number goes with revoke or audit, not with {action.value}: leave {number} out.")
-    if action is not Action.add and (column or where or preview):
-        raise InputError(f"--column, --where and --preview go with add, not with {action.value}.")
+    if action is not Action.add and meant:
+        raise InputError(f"{', '.join(meant)}: these go with add, not with {action.value}.")
     if action is Action.add and not column:
         raise InputError("Name with --column every column that may be wrong; `flowguard rules --help` has an example.")
 

@@ -60,6 +60,8 @@ def command(
         )
     if no_password and (password_stdin or action is not Action.add):
         raise InputError("--no-password goes with add, and not with --password-stdin.")
+    if password_stdin and action not in (Action.add, Action.passwd):
+        raise InputError("--password-stdin goes with add and passwd.")
     if name is None:
         _list(stage.users(runs), as_json)
         return

@@ -104,7 +104,7 @@ def _command_case(
 
     with output.reporting(as_json):
         if decision is None:
-            done = undo_case(file, case_id, note=note, who=who, seen=seen)
+            done = undo_case(file, case_id, note=note, who=who, seen=seen, batch=batch)
         else:
             word = WORDS[decision.value]
             done = decide_case(file, case_id, word, note=note, who=who, seen=seen, batch=batch)

@@ -63,15 +63,23 @@ def decide_case(
 
 
 def undo_case(
-    pipeline: str | Path, case_id: str, *, note: str = "", who: str = "", seen: int | None = None
+    pipeline: str | Path,
+    case_id: str,
+    *,
+    note: str = "",
+    who: str = "",
+    seen: int | None = None,
+    batch: str | None = None,
 ) -> DecidedCase:
-    """Take back what was decided with a case and still stands; what was decided on one of its records since is left.
+    """Take back what was decided with a case, in every batch or in one, and still stands.
+
+    What was decided on one of its records since is left.
 
     Raises `InputError` where there is nothing to take back, `StoreError` as `decide_case` does.
     """
     workspace = Workspace.open(pipeline)
     name, verdicts = workspace.pipeline.name, workspace.store.verdicts
-    last = [entry for entry in verdicts.of(name) if entry.case_id == case_id]
+    last = [entry for entry in verdicts.of(name) if entry.case_id == case_id and batch in (None, entry.batch)]
     if not last:
         raise InputError(f"Nothing decided with the case {case_id} still stands: there is nothing to take back.")
     who = who or user_here()

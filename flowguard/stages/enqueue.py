@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from flowguard.detector import Detector
 from flowguard.errors import InputError
 from flowguard.explain import Reason
-from flowguard.explain.words import redacted_reason
+from flowguard.explain.words import REDACTED, redacted_reason
 from flowguard.logs import note, scoped
 from flowguard.reports.cells import cell
 from flowguard.reports.histogram import score_histogram
@@ -236,7 +236,7 @@ def _told(reason: Reason, hidden: Collection[str]) -> Reason:
         share=reason.share,
         term=reason.term,
         observed=None,
-        observed_text="",
+        observed_text=REDACTED,
         low=None,
         high=None,
         words=redacted_reason(reason.column),

@@ -107,10 +107,10 @@ def make(
     """
     workspace = Workspace.open(pipeline)
     _check(workspace, scope)
-    now = datetime.now(UTC)
-    new = Rule(workspace.pipeline.name, scope.document, why, who or user_here(), now, until or now + lasts)
     # Before it is stored: who is refused has waited for nothing, and nothing was stored where looking failed.
     seen = _preview(workspace, scope, batches)
+    now = datetime.now(UTC)
+    new = Rule(workspace.pipeline.name, scope.document, why, who or user_here(), now, until or now + lasts)
     return Made(workspace.store.rules.put(new), seen)
 
 

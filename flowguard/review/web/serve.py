@@ -58,6 +58,7 @@ def hosts_of(host: str, more: Sequence[str]) -> tuple[str, ...]:
 
 def networks_of(proxies: Sequence[str]) -> tuple[str, ...]:
     """The addresses or networks of trusted proxies; raises `InputError` for what is neither."""
+    found = []
     for proxy in proxies:
         try:
             network = ipaddress.ip_network(proxy, strict=False)
@@ -65,7 +66,9 @@ def networks_of(proxies: Sequence[str]) -> tuple[str, ...]:
             raise InputError(f"{proxy!r} is no address of a proxy; expected 10.0.0.2 or 10.0.0.0/24.") from None
         if network.prefixlen == 0:
             raise InputError(f"{proxy} is every machine there is; name the proxy's address.")
-    return tuple(proxies)
+        # As networks are written: who believes in 10.0.0.7/24 and who takes it for a name must not differ.
+        found.append(str(network.network_address) if network.num_addresses == 1 else str(network))
+    return tuple(found)
 
 
 def listening(host: str, port: int | None) -> socket.socket:

@@ -40,6 +40,7 @@ def test_a_desk_answers_to_the_names_it_is_given_alone() -> None:
 
 def test_a_proxy_has_an_address() -> None:
     assert serve.networks_of(["10.0.0.2", "10.1.0.0/16", "::1"]) == ("10.0.0.2", "10.1.0.0/16", "::1")
+    assert serve.networks_of(["10.0.0.7/24"]) == ("10.0.0.0/24",), "as everything that reads it writes it"
     for proxy in ("nginx", "*", ""):
         with pytest.raises(InputError, match="no address of a proxy"):
             serve.networks_of([proxy])
