@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -131,13 +131,6 @@ def drafted(record: QueuedRecord, levels: Collection[str], today: date) -> Draft
 def today() -> date:
     """The day in UTC, as rules end."""
     return datetime.now(UTC).date()
-
-
-def directions(side: Side) -> Sequence[tuple[str, str]]:
-    """What may be said of a column: that of the record first."""
-    return [(side.direction, WORDS.get(side.direction, side.direction))] + [
-        (name, words) for name, words in WORDS.items() if name != side.direction
-    ]
 
 
 def _bound(side: Side) -> dict[str, float]:
