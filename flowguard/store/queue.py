@@ -161,9 +161,14 @@ class Queue:
 
     def records(self, pipeline: str, wanted: Wanted, *, most: int, skip: int = 0) -> list[QueuedRecord]:
         """The wanted records in their order, at most so many after those that are skipped, without their marks."""
-        query = _whole(pipeline, wanted).order_by(*_order(wanted)).limit(most).offset(skip)
+        # Found first and completed then, so that documents are read of those alone that are shown.
+        key = ("pipeline", "batch", "record_id")
+        found = select(*(_RECORD[part] for part in key)).select_from(_marked(wanted)).where(*_chosen(pipeline, wanted))
+        shown = found.order_by(*_order(wanted)).limit(most).offset(skip).subquery()
+        same = _all(shown.c[part] == _RECORD[part] for part in key)
         with self.database.reading() as connection:
-            return [_record(row) for row in connection.execute(query)]
+            rows = connection.execute(_whole(pipeline, None).join(shown, same).order_by(*_order(wanted)))
+            return [_record(row) for row in rows]
 
     def stream(self, pipeline: str, wanted: Wanted, *, at_once: int = 1000) -> Iterator[QueuedRecord]:
         """All wanted records in their order, of one state of the database, however long that takes; read in parts."""
@@ -243,6 +248,7 @@ class Queue:
             select(_MARK.name, _MARK.value, func.count().label("n"))
             .select_from(QUEUED_RECORDS.join(QUEUED_MARKS, _all(same)))
             .where(*_chosen(pipeline, Wanted(batch=batch, kind=kind)))
+            .where(_MARK.pipeline == pipeline, _MARK.batch == batch)  # so that SQLite finds the marks by their batch
             .group_by(_MARK.name, _MARK.value)
             .order_by(func.count().desc(), _MARK.value)
             .limit(most)
@@ -334,7 +340,7 @@ def _order(wanted: Wanted) -> tuple[ColumnElement[Any], ...]:
     if wanted.order == "newest":
         return (_RECORD.batch.desc(), *strangest)
     if wanted.order == "key":
-        return (_RECORD.search.asc(), *strangest)
+        return (_RECORD.folded.asc(), *strangest)
     return strangest
 
 

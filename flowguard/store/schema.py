@@ -163,12 +163,12 @@ QUEUED_RECORDS = Table(
         name="queued_records_of_batch",
         ondelete="CASCADE",
     ),
-    Index("queued_records_by_strangeness", "pipeline", "batch", "p_value", "score", "record_id"),
+    Index("queued_records_by_strangeness", "pipeline", "batch", "flagged", "p_value", "score", "record_id"),
     Index("queued_records_by_p_value", "pipeline", "flagged", "p_value", "score", "record_id"),
     Index("queued_records_by_decision", "pipeline", "batch", "flagged", "rule", "decision"),
     Index("queued_records_by_record", "pipeline", "record_id"),
     Index("queued_records_by_case", "pipeline", "batch", "flagged", "rule", "case_id", "decision", "entry"),
-    Index("queued_records_by_key", "pipeline", "search"),
+    Index("queued_records_by_key", "pipeline", "flagged", "folded", "record_id"),
 )
 
 QUEUED_DOCUMENTS = Table(
@@ -201,7 +201,7 @@ QUEUED_MARKS = Table(
         name="queued_marks_of_record",
         ondelete="CASCADE",
     ),
-    Index("queued_marks_by_batch", "pipeline", "batch", "name", "value"),
+    Index("queued_marks_by_batch", "pipeline", "batch", "name", "value", "record_id"),
 )
 
 QUEUED_CASES = Table(

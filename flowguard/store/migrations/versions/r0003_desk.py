@@ -52,12 +52,12 @@ def upgrade() -> None:
         ),
     )
     records = (
-        ("strangeness", ["pipeline", "batch", "p_value", "score", "record_id"]),
+        ("strangeness", ["pipeline", "batch", "flagged", "p_value", "score", "record_id"]),
         ("p_value", ["pipeline", "flagged", "p_value", "score", "record_id"]),
         ("decision", ["pipeline", "batch", "flagged", "rule", "decision"]),
         ("record", ["pipeline", "record_id"]),
         ("case", ["pipeline", "batch", "flagged", "rule", "case_id", "decision", "entry"]),
-        ("key", ["pipeline", "search"]),
+        ("key", ["pipeline", "flagged", "folded", "record_id"]),
     )
     for name, columns in records:
         op.create_index(f"queued_records_by_{name}", "queued_records", columns)
@@ -90,7 +90,8 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
     )
-    op.create_index("queued_marks_by_batch", "queued_marks", ["pipeline", "batch", "name", "value"])
+    marks = ["pipeline", "batch", "name", "value", "record_id"]
+    op.create_index("queued_marks_by_batch", "queued_marks", marks)
     op.create_table(
         "queued_cases",
         sa.Column("pipeline", sa.Text(), nullable=False),
