@@ -12,6 +12,7 @@ from operator import index
 from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, Row, Select, delete, func, insert, or_, select, true
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from flowguard.store.database import Database
 from flowguard.store.queued import Kind, QueuedBatch, QueuedCase, QueuedRecord, Tally, Wanted
@@ -287,10 +288,13 @@ def _marked(wanted: Wanted | None) -> FromClause:
     if wanted is None:
         return found
     column = [("", wanted.column)] if wanted.column is not None else []
-    for place, (name, value) in enumerate([*column, *wanted.context.items()]):
+    before: ReadOnlyColumnCollection[str, Any] = _RECORD
+    for place, (name, value) in enumerate([*wanted.context.items(), *column]):
         mark = QUEUED_MARKS.alias(f"mark{place}").c
-        same = (mark[part] == _RECORD[part] for part in ("pipeline", "batch", "record_id"))
+        # Each beside the one before, so that SQLite looks up records of those alone that have them all.
+        same = (mark[part] == before[part] for part in ("pipeline", "batch", "record_id"))
         found = found.join(mark.pipeline.table, _all(same) & (mark.name == name) & (mark.value == value))
+        before = mark
     return found
 
 

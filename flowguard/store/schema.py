@@ -169,6 +169,7 @@ QUEUED_RECORDS = Table(
     Index("queued_records_by_record", "pipeline", "record_id"),
     Index("queued_records_by_case", "pipeline", "batch", "flagged", "rule", "case_id", "decision", "entry"),
     Index("queued_records_by_key", "pipeline", "flagged", "folded", "record_id"),
+    sqlite_with_rowid=False,
 )
 
 QUEUED_DOCUMENTS = Table(
@@ -202,6 +203,7 @@ QUEUED_MARKS = Table(
         ondelete="CASCADE",
     ),
     Index("queued_marks_by_batch", "pipeline", "batch", "name", "value", "record_id"),
+    sqlite_with_rowid=False,
 )
 
 QUEUED_CASES = Table(

@@ -50,6 +50,7 @@ def upgrade() -> None:
             name="queued_records_of_batch",
             ondelete="CASCADE",
         ),
+        sqlite_with_rowid=False,
     )
     records = (
         ("strangeness", ["pipeline", "batch", "flagged", "p_value", "score", "record_id"]),
@@ -89,6 +90,7 @@ def upgrade() -> None:
             name="queued_marks_of_record",
             ondelete="CASCADE",
         ),
+        sqlite_with_rowid=False,
     )
     marks = ["pipeline", "batch", "name", "value", "record_id"]
     op.create_index("queued_marks_by_batch", "queued_marks", marks)
