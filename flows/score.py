@@ -53,10 +53,9 @@ def score(
         for name in planned.batches:
             results.append(score_one(pipeline, name, version=planned.version, force=force, run=run_id()))
             bar.advance(1, name)
+    queue_up(pipeline)  # all that is scored, for a run before this one may have been killed before it came to that
     if results:
-        batches = [result.manifest.batch for result in results]
-        queue_up(pipeline, batches=batches)
-        show_strangest(pipeline, batches)
+        show_strangest(pipeline, [result.manifest.batch for result in results])
         create_table_artifact(
             key=f"{artifact_key(planned.name)}-scored",
             table=[_figures(result) for result in results],

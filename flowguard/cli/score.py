@@ -40,7 +40,7 @@ def command(
             version=version,
             force=force,
         )
-        enqueue(file, batches=[result.manifest.batch for result in results])
+        enqueue(file)
 
     def tell() -> None:
         fresh = [result.manifest for result in results if result.fresh]

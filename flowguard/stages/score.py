@@ -177,41 +177,42 @@ def score_batch(
             writer.write_reasons(
                 detector.reasons(records, encoded, evaluation, rows, record_ids=named, top=spec.output.reasons)
             )
-        files = writer.finish(fingerprint.hexdigest())
-    manifest = Manifest(
-        pipeline=spec.name,
-        batch=found.name,
-        model=wanted.name,
-        version=wanted.version,
-        bundle=detector.digest,
-        fingerprint=fingerprint.hexdigest(),
-        stamp=stamp,
-        read=read,
-        scored=len(decision.flag),
-        flagged=decision.discoveries,
-        quarantined=dict(sorted(quarantined.items())),
-        score=detector.score_name,
-        policy=detector.policy.to_dict(),
-        level=decision.level,
-        guarantee=decision.guarantee,
-        note=decision.note,
-        cells={name: list(counts) for name, counts in undecided.by_cell(decision).items()},
-        history=None if history is None else asdict(history),
-        files=files,
-        quantiles=_quantiles(undecided.scores),
-        started=started.isoformat(timespec="milliseconds"),
-        seconds=round(time.perf_counter() - clock, 3),
-        run=run,
-        calibrated=None if calibration.dates is None else list(calibration.dates),
-        reference=None if ranked is None else ranked.reference,
-        thresholds=None if ranked is None else calibration.thresholds,
-    )
-    write_manifest(workspace.folder, manifest)
-    writer.remove_superseded()
-    _remember(workspace, manifest)
+        manifest = Manifest(
+            pipeline=spec.name,
+            batch=found.name,
+            model=wanted.name,
+            version=wanted.version,
+            bundle=detector.digest,
+            fingerprint=fingerprint.hexdigest(),
+            stamp=stamp,
+            read=read,
+            scored=len(decision.flag),
+            flagged=decision.discoveries,
+            quarantined=dict(sorted(quarantined.items())),
+            score=detector.score_name,
+            policy=detector.policy.to_dict(),
+            level=decision.level,
+            guarantee=decision.guarantee,
+            note=decision.note,
+            cells={name: list(counts) for name, counts in undecided.by_cell(decision).items()},
+            history=None if history is None else asdict(history),
+            files={},
+            quantiles=_quantiles(undecided.scores),
+            started=started.isoformat(timespec="milliseconds"),
+            seconds=round(time.perf_counter() - clock, 3),
+            run=run,
+            calibrated=None if calibration.dates is None else list(calibration.dates),
+            reference=None if ranked is None else ranked.reference,
+            thresholds=None if ranked is None else calibration.thresholds,
+        )
+        # Before the manifest, which says that all is done: what the store could not be told is scored again, and told.
+        _remember(workspace, manifest)
+        drifted = _observe(workspace, wanted, detector, found.name, undecided, watch)
+        manifest = replace(manifest, files=writer.finish(fingerprint.hexdigest()))
+        write_manifest(workspace.folder, manifest)
+        writer.remove_superseded()
     counts = ("read", "scored", "flagged", "quarantined_total", "seconds")
     LOG.info("scored", extra={name.removesuffix("_total"): getattr(manifest, name) for name in counts})
-    drifted = _observe(workspace, wanted, detector, found.name, undecided, watch)
     if manifest.quarantined_total:
         say(f"{found.name}: {manifest.quarantined_total} of {read} records quarantined ({_listed(quarantined)})")
     if decision.note:
