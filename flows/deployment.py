@@ -1,4 +1,4 @@
-"""What is deployed of a pipeline file: five flows, each with where and how often it runs, and what if runs collide."""
+"""What is deployed of a pipeline file: its flows, each with where and how often it runs, and what if runs collide."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from flowguard.spec import Pipeline, load_pipeline
 
 from flows.enqueue import enqueue  # isort: skip  (after Prefect's defaults)
 from flows.monitor import monitor
+from flows.prune import prune
 from flows.recalibrate import recalibrate
 from flows.score import score
 from flows.train import train
@@ -39,6 +40,7 @@ FLOWS: tuple[tuple[Flow[..., Any], str], ...] = (
     (train, "Trains the next version, the challenger."),
     (recalibrate, "New thresholds for the weights of a version, as a challenger."),
     (enqueue, "Puts scored batches into the queue of the desk."),
+    (prune, "Removes what is old, as the file's `retention` says."),
 )
 _PROJECT = re.compile(r"^[\w./@:-]{1,200}$")
 
@@ -139,8 +141,9 @@ class Project:
 
 
 def deployments_of(pipeline: Pipeline, project: Project) -> list[Deployment]:
-    """The deployments of one pipeline file. Scoring and monitoring follow its schedule, the others wait to be started.
+    """The deployments of one pipeline file. Scoring, monitoring and pruning follow its schedule, the others wait.
 
+    Where the file has no `retention`, nothing is deployed that removes anything.
     A training goes to the pool `gpu` where the file says `device: cuda`; all else runs on the CPU.
     """
     when, resources = pipeline.schedule, pipeline.resources
@@ -162,11 +165,12 @@ def deployments_of(pipeline: Pipeline, project: Project) -> list[Deployment]:
             tags=tuple(sorted({TAG, pipeline.name})),
             description=f"{purpose} {pipeline.description}".strip(),
             version=f"{__version__}-{digest}",
-            schedule=schedule if flow in (score, monitor) else None,
+            schedule=schedule if flow in (score, monitor, prune) else None,
             collision=COLLISIONS[when.collision if when is not None and flow is score else "enqueue"],
             job_variables=variables,
             pull_steps=({IN_FOLDER: {"directory": project.there}},),
             form=parameter_schema(flow).model_dump(exclude_unset=True),
         )
         for flow, purpose in FLOWS
+        if flow is not prune or pipeline.retention.asked
     ]

@@ -25,6 +25,7 @@ from flowguard.cli import (
     models,
     output,
     promote,
+    prune,
     recalibrate,
     report,
     review,
@@ -109,7 +110,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 for module in (
     *(init, check, train, score, flagged, cases, why, verdict, verdicts, rules, report),
-    *(drift, models, promote, recalibrate, demo, deploy, review, users, doctor, schema),
+    *(drift, models, promote, recalibrate, prune, demo, deploy, review, users, doctor, schema),
 ):
     app.command(module.__name__.rsplit(".", 1)[-1], help=module.__doc__, epilog=f"Example: `{module.EXAMPLE}`")(
         _guarded(module.command)

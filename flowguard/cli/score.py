@@ -29,6 +29,7 @@ def command(
     from flowguard.settings import settings
     from flowguard.spec import load_pipeline
     from flowguard.stages.enqueue import enqueue
+    from flowguard.stages.pruned import again_words, pruned_words
     from flowguard.stages.score import score
 
     with output.reporting(as_json):
@@ -44,13 +45,16 @@ def command(
 
     def tell() -> None:
         fresh = [result.manifest for result in results if result.fresh]
-        if not fresh:
+        pruned = [result.manifest for result in results if result.manifest.was_pruned("scores")]
+        for manifest in pruned:
+            output.say(f"{pruned_words(manifest)} {again_words(manifest.batch, file)}")
+        if not fresh and not pruned:
             output.say(
                 "Nothing new to score."
                 if not results
                 else "Scored before with the same data and version; nothing done."
             )
-        else:
+        elif fresh:
             tell_scored(fresh)
         url = settings(load_pipeline(file).root).desk_url
         desk = f"open {url}" if url else f"flowguard review {file}"

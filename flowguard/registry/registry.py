@@ -17,6 +17,7 @@ from flowguard.errors import BundleError, RegistryError
 from flowguard.registry.connection import connect, import_mlflow, shown, sqlite_path, told
 from flowguard.registry.log import Entry, log_run
 from flowguard.registry.model import ARTIFACT
+from flowguard.registry.remove import begun_removals, holds_run, remove_run, remove_version, size_of_run
 from flowguard.registry.version import CHALLENGER, CHAMPION, Version
 from flowguard.settings import settings
 
@@ -243,6 +244,30 @@ class Registry:
                     client.set_model_version_tag(version.name, str(version.version), key, text)
                 elif text is None and key in version.tags:
                     client.delete_model_version_tag(version.name, str(version.version), key)
+
+    def remove(self, version: Version) -> None:
+        """Remove a version with its run and all their files; a removal that was killed is ended by `end_removal`."""
+        remove_version(self, self._client, version)
+
+    def size(self, version: Version) -> tuple[int, int]:
+        """How many files a version and its run have, and their bytes."""
+        return size_of_run(self, self._client, version.run_id)
+
+    def holds(self, version: Version) -> bool:
+        """Whether the files of a version lie where this registry keeps them, so that it may remove them."""
+        return holds_run(self, self._client, version.run_id)
+
+    def begun_removals(self, name: str) -> dict[str, str]:
+        """Runs of versions whose removal was killed after the version was gone, with the versions' numbers."""
+        if not self._exists():
+            return {}
+        there = {version.run_id for version in self.versions(name)}
+        begun = begun_removals(self, self._client, name)
+        return {run: number for run, number in begun.items() if run not in there and holds_run(self, self._client, run)}
+
+    def end_removal(self, run_id: str) -> None:
+        """Remove what is left of a removal that was killed."""
+        remove_run(self, self._client, run_id)
 
     def _place(self, version: Version) -> Version:
         """Give a version without alias its own: the first one is the champion, the newest the challenger.

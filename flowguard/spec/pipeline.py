@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from flowguard.spec.columns import Columns, CyclicContext
+from flowguard.spec.retention import RetentionSection
 from flowguard.spec.section import Section, misfit
 from flowguard.spec.sections import (
     CalibrationSection,
@@ -77,6 +78,8 @@ class Pipeline(Section):
     """What is written."""
     schedule: ScheduleSection | None = None
     """When new batches are scored; without it, when a person or another program says so."""
+    retention: RetentionSection = RetentionSection()
+    """How long what runs leave is kept."""
     resources: ResourcesSection = ResourcesSection()
     """What a run may use."""
 

@@ -14,6 +14,7 @@ from flowguard.errors import FlowguardError, InputError
 from flowguard.review import AUDITED, audited
 from flowguard.review.audit import inclusion
 from flowguard.stages.manifest import Manifest, latest
+from flowguard.stages.pruned import at_hand, refuse_pruned
 from flowguard.stages.workspace import Workspace
 from flowguard.store import Decision
 
@@ -61,6 +62,8 @@ def audit(pipeline: str | Path, *, batch: str | None = None, size: int = AUDITED
             f"{workspace.pipeline.name}: {what} been scored yet. "
             f"Run `flowguard score {pipeline}{f' --batch {batch}' if batch is not None else ''}` first."
         )
+    refuse_pruned(scored, batch, pipeline)
+    scored = at_hand(scored)
     source = workspace.pipeline.source
     key = tuple(name for name in source.key if name not in source.redact)
     chosen = [manifest for name, manifest in scored.items() if batch in (None, name)]

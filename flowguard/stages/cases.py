@@ -15,6 +15,7 @@ from flowguard.errors import InputError
 from flowguard.explain.cases import Case, Member, find_cases
 from flowguard.stages.flagged import Flagged, of_batch, strangeness, with_rules
 from flowguard.stages.manifest import Manifest, latest
+from flowguard.stages.pruned import at_hand, refuse_pruned
 from flowguard.stages.score import detector_of
 from flowguard.stages.surroundings import Surroundings, surroundings
 from flowguard.stages.workspace import Workspace
@@ -95,6 +96,8 @@ def cases(pipeline: str | Path, *, batch: str | None = None, since: date | None 
             f"{workspace.pipeline.name}: {what} been scored yet. "
             f"Run `flowguard score {pipeline}{f' --batch {batch}' if batch is not None else ''}` first."
         )
+    refuse_pruned(scored, batch, pipeline)
+    scored = at_hand(scored)
     with workspace.source() as source:
         if batch is not None:
             scored = {batch: scored[batch]}

@@ -50,8 +50,9 @@ class Enqueued:
 def enqueue(pipeline: str | Path, *, batches: Collection[str] | None = None, again: bool = False) -> Enqueued:
     """Put every scored batch, or some, into the queue of the desk, unless it is there as it was scored last.
 
-    With `again` it is put there anew. Verdicts stay with their records. Raises `InputError` when one of `batches` has
-    not been scored.
+    With `again` it is put there anew. One that retention took out of the queue comes back only so, and one whose scores
+    it took only after it was scored again. Verdicts stay with their records. Raises `InputError` when one of `batches`
+    has not been scored.
     """
     workspace = Workspace.open(pipeline)
     name, queue = workspace.pipeline.name, workspace.store.queue
@@ -62,12 +63,16 @@ def enqueue(pipeline: str | Path, *, batches: Collection[str] | None = None, aga
                 f"{name}: batch {batch!r} has not been scored yet. Run `flowguard score {pipeline} --batch {batch}` "
                 "first."
             )
+    # What retention took away, of the files or of the queue alone, does not come back by itself.
+    taken = {name for name, one in scored.items() if one.was_pruned("scores") or (one.pruned and not again)}
     # Scored again, its records may have other p-values, or a rule that was made since.
     there = {one.batch: (one.version, one.bundle, one.fingerprint, one.scored_at) for one in queue.batches(name)}
     due = [
         manifest
         for manifest in sorted(scored.values(), key=lambda one: one.batch)
-        if (batches is None or manifest.batch in batches) and (again or there.get(manifest.batch) != _stood(manifest))
+        if (batches is None or manifest.batch in batches)
+        and manifest.batch not in taken
+        and (again or there.get(manifest.batch) != _stood(manifest))
     ]
     records = 0
     if due:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from flowguard.errors import FlowguardError, InputError
 from flowguard.explain import Reason
 from flowguard.stages.manifest import Manifest, latest
+from flowguard.stages.pruned import at_hand, refuse_pruned
 from flowguard.stages.suppressed import suppressed as kept_away
 from flowguard.stages.workspace import Workspace
 from flowguard.store import Decision, Rule
@@ -77,7 +78,7 @@ def flagged(
     Those that a rule keeps from being shown are counted and left out; with `suppressed` they alone are there.
 
     Of a batch that several versions have scored, the latest one's word counts. Raises `InputError` when `batch` has
-    not been scored.
+    not been scored, or was pruned since.
     """
     workspace = Workspace.open(pipeline)
     scored = latest(workspace.folder)
@@ -89,6 +90,8 @@ def flagged(
                 + f" Run `flowguard score {pipeline} --batch {batch}`."
             )
         scored = {batch: scored[batch]}
+    refuse_pruned(scored, batch, pipeline)
+    scored = at_hand(scored)
     spec = workspace.pipeline
     key = tuple(name for name in spec.source.key if name not in spec.source.redact)
     rules = workspace.store.rules.all(spec.name)

@@ -30,6 +30,8 @@ class Manifest:
     `history` places the batch in a budget that batches share: its number and the discoveries before it, else None.
     `calibrated` are the first and last day of the calibration records, None where they have none. Where records are
     ranked by age, `reference` says what the batch's were ranked among and `thresholds` what came of it in each cell.
+    `pruned` says what retention took away, `scores` or `review` (the batch's place in the queue): `at` what moment and
+    `by` which rule of the pipeline file; None for nothing.
     """
 
     pipeline: str
@@ -58,6 +60,7 @@ class Manifest:
     calibrated: list[str] | None = None
     reference: dict[str, Any] | None = None
     thresholds: dict[str, float] | None = None
+    pruned: dict[str, dict[str, str]] | None = None
 
     @property
     def rule(self) -> Policy:
@@ -78,6 +81,10 @@ class Manifest:
     def quarantined_total(self) -> int:
         """Records that could not be scored; read = scored + quarantined."""
         return sum(self.quarantined.values())
+
+    def was_pruned(self, what: str) -> bool:
+        """Whether retention took its `scores`, or its place in the queue (`review`)."""
+        return what in (self.pruned or {})
 
 
 def manifest_path(folder: Path, batch: str, version: int) -> Path:

@@ -10,6 +10,7 @@ from flowguard.errors import InputError
 from flowguard.stages.lookup import Asked, Found, find, find_near
 from flowguard.stages.manifest import Manifest, latest, manifests
 from flowguard.stages.progress import work
+from flowguard.stages.pruned import at_hand, left_out_words, refuse_pruned
 from flowguard.stages.workspace import Workspace
 
 State = Literal["flagged", "ordinary", "quarantined"]
@@ -64,7 +65,8 @@ def search(
             found, total = found + here, total + count
             bar.advance(1, manifest.batch)
     if not found:
-        raise InputError(unknown(workspace, asked, scored, shown, file))
+        told = left_out_words({} if batch else latest(workspace.folder))
+        raise InputError(" ".join(filter(None, [unknown(workspace, asked, scored, shown, file), told])))
     return Search(found, total, scored, every, shown)
 
 
@@ -78,6 +80,8 @@ def chosen(
     else:
         number = int(version) if str(version).isdigit() else workspace.registry.resolve(name, version).version
         scored = {manifest.batch: manifest for manifest in every if manifest.version == number}
+    refuse_pruned(scored, batch, file)
+    scored = at_hand(scored)
     if batch is not None and batch in scored:
         return {batch: scored[batch]}
     if scored and batch is None:

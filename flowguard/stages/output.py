@@ -74,9 +74,12 @@ class BatchWriter:
         for path in (*self._temporary.values(), *([self._draft] if self._draft else [])):
             path.unlink(missing_ok=True)
 
+    def close(self) -> None:
+        """Write the files to their end, still under their temporary names."""
+        self._stack.close()
+
     def finish(self, fingerprint: str) -> dict[str, str]:
         """Rename every file to the name that carries the data's fingerprint; returns kind -> path below the folder."""
-        self._stack.close()
         for kind in list(self._temporary):
             path = self._places[kind] / f"{fingerprint[:16]}.parquet"
             os.replace(self._temporary.pop(kind), path)

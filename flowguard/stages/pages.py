@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flowguard.stages.workspace import Workspace
 
-RUN, DRIFT = "run.html", "drift.html"
+RUN, PICTURE, DRIFT = "run.html", "run.png", "drift.html"
 
 
 def pages_of(workspace: Workspace) -> Path:

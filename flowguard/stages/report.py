@@ -38,8 +38,9 @@ from flowguard.stages.flagged import Flagged, of_batch, strangeness, with_rules
 from flowguard.stages.manifest import Manifest, latest
 from flowguard.stages.notices import batch_notices, calibrated_on, run_notices
 from flowguard.stages.observe import newest
-from flowguard.stages.pages import DRIFT, RUN, batch_page, pages_of
+from flowguard.stages.pages import DRIFT, PICTURE, RUN, batch_page, pages_of
 from flowguard.stages.progress import work
+from flowguard.stages.pruned import at_hand, left_out_words, refuse_pruned
 from flowguard.stages.rates import asked_share, holdout_line, rate_line
 from flowguard.stages.score import detector_of
 from flowguard.stages.suppressed import suppressed_words
@@ -71,7 +72,7 @@ class Reported:
 
 
 def report(pipeline: str | Path, *, batch: str | None = None) -> Reported:
-    """Write the pages of every scored batch (or of one) and of the run; raises `InputError` when nothing was scored."""
+    """Write the pages of every scored batch (or of one) and of the run; raises `InputError` for nothing scored."""
     workspace = Workspace.open(pipeline)
     scored = latest(workspace.folder)
     if not scored or (batch is not None and batch not in scored):
@@ -80,9 +81,12 @@ def report(pipeline: str | Path, *, batch: str | None = None) -> Reported:
             f"{workspace.pipeline.name}: {what} has {'not ' if batch is not None else ''}been scored yet. "
             f"Run `flowguard score {pipeline}` first."
         )
+    refuse_pruned(scored, batch, pipeline)
+    left_out, scored = left_out_words(scored), at_hand(scored)
     folder = pages_of(workspace)
     key = [name for name in workspace.pipeline.source.key if name not in workspace.pipeline.source.redact]
     names = sorted(scored)
+    linked = {name for name in names if batch in (None, name) or (folder / batch_page(name)).exists()}
     detectors = {
         version: detector_of(workspace, workspace.registry.resolve(workspace.pipeline.name, version))
         for version in {manifest.version for manifest in scored.values()}
@@ -101,17 +105,17 @@ def report(pipeline: str | Path, *, batch: str | None = None) -> Reported:
             strangest = sorted([*strangest, *records], key=strangeness)[:STRANGEST]
             if batch is None or batch == name:
                 page = folder / batch_page(name)
-                neighbours = (
-                    names[place - 1] if place else None,
-                    names[place + 1] if place + 1 < len(names) else None,
-                )
+                near = (names[place - 1] if place else None, names[place + 1] if place + 1 < len(names) else None)
+                neighbours = (near[0] if near[0] in linked else None, near[1] if near[1] in linked else None)
                 made = _batch_report(workspace, manifest, detectors[manifest.version], records, cases, neighbours)
                 told = suppressed_words(kept)
                 atomic_text(page, render_batch(replace(made, notices=[*made.notices, told] if told else made.notices)))
                 pages.append(page)
             bar.advance(1, name)
     run = _run_report(workspace, [scored[name] for name in names], detectors, strangest, cases)
-    run_page, picture, drift_page = folder / RUN, folder / "run.png", None
+    run = replace(run, batches=[one if one.batch in linked else replace(one, href="") for one in run.batches])
+    run = replace(run, notices=[*run.notices, left_out] if left_out else run.notices)
+    run_page, picture, drift_page = folder / RUN, folder / PICTURE, None
     if (observed := newest(workspace)) is not None:
         version, seen = observed
         drift_page = folder / DRIFT

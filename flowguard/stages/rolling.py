@@ -41,14 +41,16 @@ def roll(workspace: Workspace, version: Version, detector: Detector, batch: str)
     What came later than the batch does not count, so that scoring a past day again gives what it gave, as long as the
     days before it are as they were. Of these `reference` names the first, the last, their number and a digest.
     Records that people confirmed as anomalies do not count either: verdicts given since do change what a past day
-    gives, and `reference` says which were left out.
+    gives, and `reference` says which were left out. Nor do days whose scores retention took away, which `reference`
+    counts.
     """
     day, calibration = day_of(batch), detector.calibration
     if calibration is None or calibration.aging is None or day is None:
         return None
     today = int(day) - EPOCH
-    first = max(_first_unknown(detector), today - calibration.aging.horizon + 1)
-    before = sorted(_before(workspace, version, first, today), key=lambda one: one[0])
+    counting = sorted(_before(workspace, version, reach(detector, today)), key=lambda one: one[0])
+    before = [(number, manifest) for number, manifest in counting if "scores" in manifest.files]
+    pruned = sum(manifest.was_pruned("scores") for _, manifest in counting)
     spec = workspace.pipeline
     confirmed = workspace.store.verdicts.confirmed(spec.name) if spec.verdicts.exclude_confirmed and before else {}
     met: list[str] = []
@@ -73,9 +75,18 @@ def roll(workspace: Workspace, version: Version, detector: Detector, batch: str)
             "weight": round(float(made.weights.sum()), 1),
             "first": date_of(known.min()).isoformat() if len(known) else None,
             "last": date_of(known.max()).isoformat() if len(known) else None,
+            **({"pruned": pruned} if pruned else {}),
             **({"excluded": excluded({"scored": len(met)}, set(met), confirmed).to_dict()} if met else {}),
         },
     )
+
+
+def reach(detector: Detector, today: int) -> range:
+    """The day numbers whose records a batch of `today` is ranked among, where the version scored them."""
+    aging = detector.calibration.aging if detector.calibration is not None else None
+    if aging is None:
+        return range(0)
+    return range(max(_first_unknown(detector), today - aging.horizon + 1), today)
 
 
 def _first_unknown(detector: Detector) -> int:
@@ -86,13 +97,18 @@ def _first_unknown(detector: Detector) -> int:
     return max([*after, *([date.fromisoformat(until).toordinal() - EPOCH] if until else [])], default=NO_DAY)
 
 
-def _before(workspace: Workspace, version: Version, first: int, today: int) -> Iterator[tuple[int, Manifest]]:
-    """The days from `first` to before `today` that the version scored, with their manifests."""
+def _before(workspace: Workspace, version: Version, days: range) -> Iterator[tuple[int, Manifest]]:
+    """Of these days those that the version scored, with their manifests."""
     for manifest in manifests(workspace.folder, version=version.version):
-        day = day_of(manifest.batch)
-        number = -1 if day is None else int(day) - EPOCH
-        if manifest.bundle == version.digest and first <= number < today and "scores" in manifest.files:
+        number = number_of(manifest.batch)
+        if manifest.bundle == version.digest and number is not None and number in days:
             yield number, manifest
+
+
+def number_of(batch: str) -> int | None:
+    """The day number of a daily batch, None for any other."""
+    day = day_of(batch)
+    return None if day is None else int(day) - EPOCH
 
 
 def _read(

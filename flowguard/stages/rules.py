@@ -15,6 +15,7 @@ from flowguard.review import Scope, scope_of
 from flowguard.stages.flagged import Flagged, of_batch, strangeness, with_verdicts
 from flowguard.stages.manifest import Manifest, latest
 from flowguard.stages.progress import work
+from flowguard.stages.pruned import at_hand
 from flowguard.stages.suppressed import suppressed
 from flowguard.stages.verdicts import user_here
 from flowguard.stages.workspace import Workspace
@@ -144,7 +145,7 @@ def audit(pipeline: str | Path, *, rule: int | None = None, top: int | None = No
             f"{workspace.pipeline.name} has no rule {rule}: "
             + (f"there are rules 1 to {len(rules)}." if rules else "there is none yet.")
         )
-    scored = latest(workspace.folder)
+    scored = at_hand(latest(workspace.folder))
     found = _kept(workspace, list(scored.values()), rules)
     mine = [one for one in rules if rule in (None, one.id)]
     records = sorted((one for one in found if rule in (None, one.rule)), key=strangeness)
@@ -169,7 +170,7 @@ def state_of(rule: Rule, at: datetime | None = None) -> State:
 
 
 def _preview(workspace: Workspace, scope: Scope, batches: int) -> Preview:
-    scored = latest(workspace.folder)
+    scored = at_hand(latest(workspace.folder))
     last = [scored[name] for name in sorted(scored)[-batches:]] if batches > 0 else []
     always = Rule(
         workspace.pipeline.name,

@@ -138,8 +138,9 @@ def score_batch(
         identity = _fingerprint(source.read(columns, batch=found))
         if before.fingerprint == identity and _whole(workspace, before):
             if before.stamp != stamp:
-                before = replace(before, stamp=stamp)
-                write_manifest(workspace.folder, before)
+                with workspace.store.pruning.alone(spec.name, found.name):
+                    before = replace(read_manifest(path) or before, stamp=stamp)
+                    write_manifest(workspace.folder, before)
             LOG.info("scored before with the same data and version; nothing done")
             return ScoredBatch(before, fresh=False)
 
@@ -208,9 +209,12 @@ def score_batch(
         # Before the manifest, which says that all is done: what the store could not be told is scored again, and told.
         _remember(workspace, manifest)
         drifted = _observe(workspace, wanted, detector, found.name, undecided, watch)
-        manifest = replace(manifest, files=writer.finish(fingerprint.hexdigest()))
-        write_manifest(workspace.folder, manifest)
-        writer.remove_superseded()
+        writer.close()
+        # No pruning takes away what is put in place here, by what it read of the batch before.
+        with workspace.store.pruning.alone(spec.name, found.name):
+            manifest = replace(manifest, files=writer.finish(fingerprint.hexdigest()))
+            write_manifest(workspace.folder, manifest)
+            writer.remove_superseded()
     counts = ("read", "scored", "flagged", "quarantined_total", "seconds")
     LOG.info("scored", extra={name.removesuffix("_total"): getattr(manifest, name) for name in counts})
     if manifest.quarantined_total:

@@ -242,8 +242,10 @@ def _keys(workspace: Workspace, entries: Iterable[Verdict], key: tuple[str, ...]
         parts[entry.batch, entry.version].append(entry)
     for (batch, version), mine in parts.items():
         manifest = read_manifest(manifest_path(workspace.folder, batch, version))
-        path = workspace.folder / manifest.files["scores"] if manifest is not None else None
-        if path is None or not path.exists():
+        if manifest is None or "scores" not in manifest.files:
+            continue
+        path = workspace.folder / manifest.files["scores"]
+        if not path.exists():
             continue
         columns = ["record_id", *(name for name in key if name in set(pq.read_schema(path).names))]
         test = pc.field("record_id").isin([entry.record_id for entry in mine])

@@ -47,10 +47,10 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self, lock: str) -> Iterator[Connection]:
+    def writing(self, lock: str, *also: str) -> Iterator[Connection]:
         """A transaction that is committed as a whole at the end, or not at all when the block raises or is killed.
 
-        Transactions with the same `lock` run one after the other, whichever process or machine they run in. On SQLite
+        Transactions with a lock in common run one after the other, whichever process or machine they run in. On SQLite
         all that write do.
         """
         with (
@@ -60,7 +60,8 @@ class Database:
         ):
             if not self.sqlite:
                 connection.execute(text(f"SET LOCAL lock_timeout = '{WAIT_SECONDS}s'"))
-                connection.execute(select(func.pg_advisory_xact_lock(_number(lock))))
+                for one in (lock, *also):
+                    connection.execute(select(func.pg_advisory_xact_lock(_number(one))))
             yield connection
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from operator import index
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Row, Select, delete, func, insert, or_, select, true
+from sqlalchemy import ColumnElement, Connection, FromClause, Row, Select, delete, func, insert, or_, select, true
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from flowguard.store.database import Database
@@ -59,8 +59,7 @@ class Queue:
         """
         name, here = batch.pipeline, {"pipeline": batch.pipeline, "batch": batch.batch}
         with self.database.writing(lock=f"verdicts {name}") as connection:
-            for table in _TABLES:
-                connection.execute(delete(table).where(table.c.pipeline == name, table.c.batch == batch.batch))
+            clear(connection, name, batch.batch)
             row = {key: value for key, value in vars(batch).items() if key != "document"}
             connection.execute(insert(QUEUED_BATCHES), [row | {"document": _text(batch.document)}])
             known = latest_entries(connection, name, [record.record_id for record in records])
@@ -259,6 +258,12 @@ class Queue:
             for row in connection.execute(query):
                 found.setdefault(row.name, {})[row.value] = row.n
         return found
+
+
+def clear(connection: Connection, pipeline: str, batch: str) -> None:
+    """Take a batch with all that is of it out of the queue, within a transaction."""
+    for table in _TABLES:
+        connection.execute(delete(table).where(table.c.pipeline == pipeline, table.c.batch == batch))
 
 
 def storable(text: str, longest: int) -> str:

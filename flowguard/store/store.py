@@ -10,6 +10,7 @@ from flowguard.store.batches import Batches
 from flowguard.store.budgets import Budgets
 from flowguard.store.database import Database, connected
 from flowguard.store.drift import Drift
+from flowguard.store.pruning import Pruning
 from flowguard.store.queue import Queue
 from flowguard.store.rules import Rules
 from flowguard.store.upgrade import upgrade
@@ -38,6 +39,7 @@ class Store:
     users: Users = field(repr=False)
     queue: Queue = field(repr=False)
     rules: Rules = field(repr=False)
+    pruning: Pruning = field(repr=False)
 
     @classmethod
     def open(cls, url: str, *, pooled: bool = False) -> Store:
@@ -64,4 +66,5 @@ class Store:
             users=Users(database),
             queue=Queue(database),
             rules=Rules(database),
+            pruning=Pruning(database),
         )

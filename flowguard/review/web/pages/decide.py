@@ -19,6 +19,7 @@ from flowguard.review.web.login import within
 from flowguard.review.web.page import by_htmx, decided, page
 from flowguard.review.web.shelf import workspace_of
 from flowguard.review.web.who import User, current
+from flowguard.stages.pruned import out_of_queue
 from flowguard.stages.workspace import Workspace
 from flowguard.store import DECISIONS, Decision, QueuedRecord, Verdict, Wanted
 
@@ -200,11 +201,8 @@ def _record(workspace: Workspace, record_id: str, batch: str) -> QueuedRecord:
     for one in found:
         if one.batch == batch:
             return one
-    raise HTTPException(
-        404,
-        f"Record {record_id} of batch {batch} is not in the queue any more: the batch was scored again. Load the page "
-        "again.",
-    )
+    why = out_of_queue(workspace, [batch]) or "The batch was scored again. Load the page again."
+    raise HTTPException(404, f"Record {record_id} of batch {batch} is not in the queue any more. {why}")
 
 
 def _faster(workspace: Workspace, record_ids: list[str], seen: int = 0) -> str:

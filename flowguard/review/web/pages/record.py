@@ -16,6 +16,7 @@ from flowguard.review.web.shelf import workspace_of
 from flowguard.review.web.shown import card_of, marked, score_plots
 from flowguard.review.web.who import User, current
 from flowguard.stages.lookup import RECORD_ID
+from flowguard.stages.pruned import out_of_queue
 from flowguard.stages.queued import reasons_of
 from flowguard.stages.why import Why, why
 from flowguard.stages.workspace import Workspace
@@ -92,7 +93,9 @@ def _elsewhere(request: Request, workspace: Workspace, record_id: str, batch: st
         said = _why(workspace, record_id, batch, near=0)
     except FlowguardError:
         # The error names files of the desk's machine, which are of no use to who reads this.
-        words = f"No scored record of {name} has the id {record_id[:60]}."
+        decided_in = [entry.batch for entry in reversed(entries)]
+        pruned = out_of_queue(workspace, [batch] if batch is not None else decided_in)
+        words = " ".join(filter(None, [f"No scored record of {name} has the id {record_id[:60]}.", pruned]))
         if not entries:
             raise HTTPException(404, words) from None
         return page(request, "record_elsewhere.html", said=None, words=words, entries=entries, name=name)

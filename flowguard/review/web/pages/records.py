@@ -13,6 +13,7 @@ from flowguard.review.web.page import page
 from flowguard.review.web.shelf import workspace_of
 from flowguard.review.web.shown import card_of, score_plots
 from flowguard.review.web.who import User, current
+from flowguard.stages.pruned import out_of_queue
 from flowguard.stages.workspace import Workspace
 from flowguard.store import QueuedBatch, QueuedRecord, Wanted
 
@@ -33,10 +34,9 @@ def of_batch(
     """A batch: its figures, its cases, then its records."""
     found = workspace.store.queue.batch(pipeline, batch)
     if found is None:
-        raise HTTPException(
-            404,
-            f"Batch {batch} of {pipeline} is not in the queue. It may not have been scored yet, or under another name.",
-        )
+        unknown = "It may not have been scored yet, or under another name."
+        why = out_of_queue(workspace, [batch]) or unknown
+        raise HTTPException(404, f"Batch {batch} of {pipeline} is not in the queue. {why}")
     asked = listing(request, pipeline, batch=batch)
     queue = workspace.store.queue
     cases = queue.cases(pipeline, batch)
@@ -81,7 +81,8 @@ def of_case(
     queue = workspace.store.queue
     case = next((one for one in queue.cases(pipeline, batch) if one.case_id == case_id), None)
     if case is None:
-        raise HTTPException(404, f"Batch {batch} of {pipeline} has no case {case_id}, or none whose records are shown.")
+        words = f"Batch {batch} of {pipeline} has no case {case_id}, or none whose records are shown."
+        raise HTTPException(404, " ".join(filter(None, [words, out_of_queue(workspace, [batch])])))
     asked = Listing(pipeline, Wanted(batch=batch, case_id=case_id), listing(request, pipeline).page, case=True)
     last = queue.last_entry(pipeline, asked.wanted)
     return page(request, "case.html", case=case, seen=last, **_list(workspace, asked))
