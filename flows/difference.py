@@ -85,7 +85,8 @@ def difference(
     """Compare; `there` are all that carry the tag or a name that is wanted, `every` whether `wanted` is all there is.
 
     Raises `InputError` where a name that is wanted is somebody else's: without the tag, or another project's unless
-    `take_over`. What goes is of this project alone: where `wanted` is all, whatever it does not name.
+    `take_over`. What goes is of this project alone: whatever `wanted` does not name, where it is all, else what it does
+    not name of its own pipelines.
     """
     known = {one.full_name: one for one in there}
     create, change, same = [], [], []
@@ -100,8 +101,9 @@ def difference(
             change.append(Change(before, one, changed))
         else:
             same.append(one.full_name)
-    names = {one.full_name for one in wanted}
-    gone = [one for one in there if every and TAG in one.tags and one.project == project and one.full_name not in names]
+    names, pipelines = {one.full_name for one in wanted}, {one.name for one in wanted}
+    ours = [one for one in there if TAG in one.tags and one.project == project and one.full_name not in names]
+    gone = [one for one in ours if every or one.full_name.partition("/")[2] in pipelines]
     return Difference(tuple(create), tuple(change), tuple(gone), tuple(same))
 
 

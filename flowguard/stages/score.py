@@ -21,7 +21,7 @@ from flowguard.detector import Detector, Watch, load
 from flowguard.logs import note, scoped
 from flowguard.registry import Version
 from flowguard.stages.decision import Undecided
-from flowguard.stages.manifest import Manifest, latest, manifest_path, read_manifest, write_manifest
+from flowguard.stages.manifest import Manifest, latest, manifest_path, manifests, read_manifest, write_manifest
 from flowguard.stages.observe import day_of, observe
 from flowguard.stages.output import BatchWriter
 from flowguard.stages.progress import say, work
@@ -114,9 +114,10 @@ def score_batch(
 ) -> ScoredBatch:
     """Score one batch and put its files and manifest in place.
 
-    Does nothing when the same data was scored by the same bundle before, unless `force`. The result does not depend on
-    how often, in which order or on how many machines this runs: files carry the data's fingerprint in their name and
-    are renamed into place, and the manifest that makes them count comes last. `run` is recorded in the manifest.
+    Does nothing when the same data was scored by the same bundle before, or by any and pruned since, unless `force`.
+    The result does not depend on how often, in which order or on how many machines this runs: files carry the data's
+    fingerprint in their name and are renamed into place, and the manifest that makes them count comes last. `run` is
+    recorded in the manifest.
     """
     started, clock = datetime.now(UTC), time.perf_counter()
     if run is not None:
@@ -129,17 +130,20 @@ def score_batch(
     source = workspace.source()
     found = source.find_batch(batch)
     note(batch=found.name)
-    path = manifest_path(workspace.folder, found.name, wanted.version)
-    before = read_manifest(path)
+    before = read_manifest(manifest_path(workspace.folder, found.name, wanted.version))
     stamp = source.stamp(found)
     columns = list(dict.fromkeys([*detector.columns, *spec.source.key]))
 
-    if before is not None and before.bundle == detector.digest and not force:
+    if before is None or before.bundle != detector.digest:
+        # What was pruned is not scored again because another version is the champion now.
+        before = _pruned(workspace, found.name)
+    if before is not None and not force:
         identity = _fingerprint(source.read(columns, batch=found))
         if before.fingerprint == identity and _whole(workspace, before):
             if before.stamp != stamp:
                 with workspace.store.pruning.alone(spec.name, found.name):
-                    before = replace(read_manifest(path) or before, stamp=stamp)
+                    known = manifest_path(workspace.folder, found.name, before.version)
+                    before = replace(read_manifest(known) or before, stamp=stamp)
                     write_manifest(workspace.folder, before)
             LOG.info("scored before with the same data and version; nothing done")
             return ScoredBatch(before, fresh=False)
@@ -296,6 +300,12 @@ def _remember(workspace: Workspace, manifest: Manifest) -> None:
             scored_at=datetime.fromisoformat(manifest.started),
         )
     )
+
+
+def _pruned(workspace: Workspace, batch: str) -> Manifest | None:
+    """The last word on a batch, where retention took away what it rests on."""
+    last = max(manifests(workspace.folder, batch=batch), key=lambda one: one.started, default=None)
+    return last if last is not None and last.was_pruned("scores") else None
 
 
 def _fingerprint(chunks: Iterable[pa.RecordBatch]) -> str:

@@ -66,6 +66,23 @@ def test_five_flows_are_deployed_and_two_of_them_follow_the_schedule(project: Pr
     assert list(score.pull_steps[0].values()) == [{"directory": str(project.folder)}]
 
 
+def test_pruning_is_deployed_where_the_file_asks_for_it_and_goes_where_it_no_longer_does(
+    project: Project,
+) -> None:
+    assert "prune" not in wanted_of(project, SCHEDULED + "retention: {}\n")
+    asked = wanted_of(project, SCHEDULED + "retention: {scores: 400}\n")
+    assert list(asked) == [*FLOWS, "prune"]
+    assert asked["prune"].schedule == asked["score"].schedule
+    assert set(asked["prune"].form["properties"]) == {"pipeline", "dry_run"}
+    there = [on_server(one) for one in asked.values()]
+    wanted = list(wanted_of(project).values())
+    for every in (True, False):
+        found = difference(wanted, there, project="site", every=every)
+        assert [one.full_name for one in found.remove] == ["prune/meters"]
+    others = list(wanted_of(project, SCHEDULED.replace("name: meters", "name: others")).values())
+    assert difference(others, there, project="site", every=False).remove == ()
+
+
 def test_the_file_decides_on_pool_collision_time_and_rest(project: Project) -> None:
     text = PIPELINE.replace("resources: {threads: 1", "resources: {device: cuda, hours: 1.5, threads: 1")
     text += "schedule: {cron: '0 6 * * *', active: false, collision: cancel}\n"

@@ -58,6 +58,9 @@ def _referred(
     for version in versions:
         if version.aliases:
             why[version.version] = ", ".join(version.aliases)
+    last = store.aliases.latest(asked.name, CHAMPION)
+    if last is not None and last.to_version is not None:
+        why.setdefault(last.to_version, "the champion by the journal")
     before = _champion_before(asked, versions)
     if before is not None:
         why.setdefault(before, "the champion before the present one, to go back to")
