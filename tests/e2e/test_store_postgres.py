@@ -123,6 +123,10 @@ def test_users_are_kept_and_removed(url: str) -> None:
     laws.users_are_kept_and_removed(url)
 
 
+def test_a_batch_is_taken_by_one_at_a_time(url: str) -> None:
+    laws.a_batch_is_taken_by_one_at_a_time(url)
+
+
 def test_a_killed_decision_spends_nothing(url: str, tmp_path: Path) -> None:
     laws.a_killed_decision_spends_nothing(url, tmp_path)
 

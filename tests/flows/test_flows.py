@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,12 +23,15 @@ from prefect.testing.utilities import prefect_test_harness
 
 from flowguard.errors import InputError, PipelineError
 from flowguard.stages.drift import drift
+from flowguard.stages.flagged import flagged
 from flowguard.stages.manifest import latest
 from flowguard.stages.models import models
+from flowguard.stages.verdicts import decide
 from flowguard.stages.workspace import Workspace
 from flows.artifacts import plain
 from flows.enqueue import enqueue
 from flows.monitor import monitor
+from flows.prune import prune
 from flows.recalibrate import recalibrate
 from flows.score import _follow, score
 from flows.serve import deployments, offer
@@ -172,6 +176,27 @@ def test_recalibrating_makes_a_challenger_and_enqueueing_again_is_possible(proje
     score(path)
     assert enqueue(path).batches == (), "scoring has put them there"
     assert enqueue(path, batches=["part1"], again=True).batches == ("part1",)
+
+
+def test_what_is_old_is_pruned_and_what_goes_and_stays_is_told(project: Path) -> None:
+    path = str(project)
+    score(path)
+    assert prune(path).removed == (), "the file asks for nothing"
+    text = project.read_text(encoding="utf-8")
+    project.write_text(text + "retention: {scores: 400}\n", encoding="utf-8")
+    folder = project.parents[1] / "runs/meters"
+    for batch in ("part0", "part1"):
+        manifest = folder / f"manifests/batch={batch}/version=1.json"
+        manifest.write_text(re.sub(r'"started": "\d+-', '"started": "2020-', manifest.read_text()))
+    decide(path, flagged(path, batch="part1", top=1).records[0].record_id, "confirmed", who="ada")
+    told = prune(path, dry_run=True)
+    assert (folder / latest(folder)["part0"].files["scores"]).exists()
+    done = prune(path)
+    assert [one.name for one in done.removed] == [one.name for one in told.removed] == ["part0"]
+    page = artifacts("meters-pruned")[-1]
+    assert "retention.scores: 400" in page
+    assert "a verdict refers to it" in page
+    assert score(path) == []
 
 
 def test_the_name_of_a_run_says_what_was_asked_for(project: Path) -> None:

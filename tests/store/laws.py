@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -144,3 +145,31 @@ def users_are_kept_and_removed(url: str) -> None:
     assert users.remove("ada") is True
     assert users.remove("ada") is False
     assert users.all() == [zoe]
+
+
+def a_batch_is_taken_by_one_at_a_time(url: str) -> None:
+    store = Store.open(url)
+    done: list[str] = []
+
+    def put_in_place() -> None:
+        with store.pruning.alone("meters", "monday"):
+            done.append("put in place")
+
+    def decide_on_it() -> None:
+        store.verdicts.put(verdict("00ff", batch="monday"), seen=None)
+        done.append("decided on")
+
+    for other, said in ((put_in_place, "put in place"), (decide_on_it, "decided on")):
+        done.clear()
+        with store.pruning.taking("meters", "monday") as judged:
+            assert judged == frozenset()
+            waiting = threading.Thread(target=other)
+            waiting.start()
+            waiting.join(0.3)
+            done.append("taken")
+        waiting.join(30)
+        assert done == ["taken", said]
+    with store.pruning.taking("meters", "monday") as judged:
+        assert judged == {1}
+    with store.pruning.taking("meters", "tuesday") as judged:
+        assert judged == frozenset()

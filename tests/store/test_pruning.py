@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from sqlalchemy import func, select
 
-from flowguard.errors import OvertakenError
 from flowguard.store import Alarm, DriftRecord, QueuedBatch, QueuedCase, QueuedRecord, Store, Verdict
 from flowguard.store.schema import (
     ALARMS,
@@ -18,6 +15,7 @@ from flowguard.store.schema import (
     QUEUED_MARKS,
     QUEUED_RECORDS,
 )
+from tests.store import laws
 
 AT = datetime(2026, 3, 2, 5, tzinfo=UTC)
 DAY = QueuedBatch("meters", "monday", 1, "b", "f", 10, 10, 1, 0, document={}, scored_at=AT)
@@ -76,37 +74,5 @@ def test_the_drift_of_one_version_is_forgotten(store: Store) -> None:
     assert rows(store, ALARMS) == [2]
 
 
-@pytest.mark.parametrize("held", ["alone", "taking"])
-def test_who_holds_a_batch_is_alone_with_it(store: Store, held: str) -> None:
-    done: list[str] = []
-
-    def other() -> None:
-        with store.pruning.alone("meters", "monday"):
-            done.append("other")
-
-    with getattr(store.pruning, held)("meters", "monday"):
-        waiting = threading.Thread(target=other)
-        waiting.start()
-        waiting.join(0.3)
-        done.append("first")
-    waiting.join(30)
-    assert done == ["first", "other"]
-
-
-def test_nobody_decides_on_a_record_while_its_batch_is_taken(store: Store) -> None:
-    done: list[str] = []
-
-    def decide() -> None:
-        store.verdicts.put(WORD, seen=None)
-        done.append("decided")
-
-    with store.pruning.taking("meters", "monday") as judged:
-        assert judged == frozenset()
-        waiting = threading.Thread(target=decide)
-        waiting.start()
-        waiting.join(0.3)
-        done.append("taken")
-    waiting.join(30)
-    assert done == ["taken", "decided"]
-    with pytest.raises(OvertakenError):
-        store.verdicts.put(WORD, seen=None)
+def test_a_batch_is_taken_by_one_at_a_time(url: str) -> None:
+    laws.a_batch_is_taken_by_one_at_a_time(url)

@@ -40,8 +40,8 @@ def old_versions(asked: Asked, *, scores: Collection[tuple[str, int | None]], qu
         else:
             going = Going("version", name, asked.retention.words("versions"), number, *registry.size(version))
             found.steps.append(Step(going, partial(_take, asked, version)))
-    for run, number in registry.begun_removals(asked.name).items():
-        going = Going("leftover", f"the run of version {number}", "the pruning that removed the version was stopped")
+    for run, of in registry.begun_removals(asked.name).items():
+        going = Going("leftover", f"the run of version {of}", "the pruning that removed the version was stopped")
         found.steps.append(Step(going, partial(_end, asked, run)))
     return found
 
