@@ -14,6 +14,7 @@ from typing import Any
 
 from flowguard.calibration import Policy, read_policy
 from flowguard.errors import FlowguardError
+from flowguard.stages.p_values import PValues
 from flowguard.tables import atomic_json
 
 
@@ -32,6 +33,7 @@ class Manifest:
     ranked by age, `reference` says what the batch's were ranked among and `thresholds` what came of it in each cell.
     `pruned` says what retention took away, `scores` or `review` (the batch's place in the queue): `at` what moment and
     `by` which rule of the pipeline file; None for nothing.
+    `p_values` is their histogram, None in manifests of earlier releases.
     """
 
     pipeline: str
@@ -61,6 +63,7 @@ class Manifest:
     reference: dict[str, Any] | None = None
     thresholds: dict[str, float] | None = None
     pruned: dict[str, dict[str, str]] | None = None
+    p_values: PValues | None = None
 
     @property
     def rule(self) -> Policy:
@@ -106,7 +109,10 @@ def read_manifest(path: Path) -> Manifest | None:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         # What earlier releases did not write has a default.
         known = [field.name for field in fields(Manifest) if field.default is MISSING or field.name in document]
-        return Manifest(**{name: document[name] for name in known})
+        values = {name: document[name] for name in known}
+        if values.get("p_values") is not None:
+            values["p_values"] = PValues(**values["p_values"])
+        return Manifest(**values)
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:

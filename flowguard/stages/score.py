@@ -24,6 +24,7 @@ from flowguard.stages.decision import Undecided
 from flowguard.stages.manifest import Manifest, latest, manifest_path, manifests, read_manifest, write_manifest
 from flowguard.stages.observe import day_of, observe
 from flowguard.stages.output import BatchWriter
+from flowguard.stages.p_values import PValues
 from flowguard.stages.progress import say, work
 from flowguard.stages.rolling import roll
 from flowguard.stages.workspace import Workspace
@@ -209,6 +210,7 @@ def score_batch(
             calibrated=None if calibration.dates is None else list(calibration.dates),
             reference=None if ranked is None else ranked.reference,
             thresholds=None if ranked is None else calibration.thresholds,
+            p_values=PValues.of(undecided.p_values),
         )
         # Before the manifest, which says that all is done: what the store could not be told is scored again, and told.
         _remember(workspace, manifest)
