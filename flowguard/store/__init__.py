@@ -13,6 +13,7 @@ from flowguard.store.queue import Queue
 from flowguard.store.queued import KINDS, ORDERS, STATES, QueuedBatch, QueuedCase, QueuedRecord, Tally, Wanted
 from flowguard.store.rules import LASTS, LONGEST, Rule, Rules
 from flowguard.store.store import Store
+from flowguard.store.totals import Observed, Scored, Total, Totals
 from flowguard.store.users import ROLES, Account, Role, Users
 from flowguard.store.verdicts import DECISIONS, Decision, Verdict, Verdicts
 
@@ -33,6 +34,7 @@ __all__ = [
     "Decision",
     "Drift",
     "DriftRecord",
+    "Observed",
     "Queue",
     "QueuedBatch",
     "QueuedCase",
@@ -41,9 +43,12 @@ __all__ = [
     "Role",
     "Rule",
     "Rules",
+    "Scored",
     "ScoredBatch",
     "Store",
     "Tally",
+    "Total",
+    "Totals",
     "Users",
     "Verdict",
     "Verdicts",

@@ -145,19 +145,8 @@ class Queue:
 
     def tallies(self, pipeline: str, batch: str | None = None) -> dict[str, Tally]:
         """How many records of every batch, or of one, are in which state."""
-        # By columns of one index in its order, which are then counted without a sort.
-        by = (_RECORD.batch, _RECORD.flagged, _RECORD.rule, _RECORD.decision)
-        query = select(*by, func.count().label("n")).where(_RECORD.pipeline == pipeline).group_by(*by)
-        if batch is not None:
-            query = query.where(_RECORD.batch == batch)
-        counts: dict[str, dict[str, int]] = {}
         with self.database.reading() as connection:
-            for row in connection.execute(query):
-                mine = counts.setdefault(row.batch, {})
-                names = [row.decision or "open"] if row.flagged else ["drawn"] + ["drawn_open"] * (not row.decision)
-                for name in ["suppressed"] if row.flagged and row.rule is not None else names:
-                    mine[name] = mine.get(name, 0) + row.n
-        return {name: Tally(**mine) for name, mine in counts.items()}
+            return tallies_of(connection, pipeline, batch)
 
     def records(self, pipeline: str, wanted: Wanted, *, most: int, skip: int = 0) -> list[QueuedRecord]:
         """The wanted records in their order, at most so many after those that are skipped, without their marks."""
@@ -264,6 +253,22 @@ def clear(connection: Connection, pipeline: str, batch: str) -> None:
     """Take a batch with all that is of it out of the queue, within a transaction."""
     for table in _TABLES:
         connection.execute(delete(table).where(table.c.pipeline == pipeline, table.c.batch == batch))
+
+
+def tallies_of(connection: Connection, pipeline: str, batch: str | None = None) -> dict[str, Tally]:
+    """As `Queue.tallies`, within a transaction."""
+    # By columns of one index in its order, which are then counted without a sort.
+    by = (_RECORD.batch, _RECORD.flagged, _RECORD.rule, _RECORD.decision)
+    query = select(*by, func.count().label("n")).where(_RECORD.pipeline == pipeline).group_by(*by)
+    if batch is not None:
+        query = query.where(_RECORD.batch == batch)
+    counts: dict[str, dict[str, int]] = {}
+    for row in connection.execute(query):
+        mine = counts.setdefault(row.batch, {})
+        names = [row.decision or "open"] if row.flagged else ["drawn"] + ["drawn_open"] * (not row.decision)
+        for name in ["suppressed"] if row.flagged and row.rule is not None else names:
+            mine[name] = mine.get(name, 0) + row.n
+    return {name: Tally(**mine) for name, mine in counts.items()}
 
 
 def storable(text: str, longest: int) -> str:

@@ -13,6 +13,7 @@ from flowguard.store.drift import Drift
 from flowguard.store.pruning import Pruning
 from flowguard.store.queue import Queue
 from flowguard.store.rules import Rules
+from flowguard.store.totals import Totals
 from flowguard.store.upgrade import upgrade
 from flowguard.store.users import Users
 from flowguard.store.verdicts import Verdicts
@@ -40,6 +41,7 @@ class Store:
     queue: Queue = field(repr=False)
     rules: Rules = field(repr=False)
     pruning: Pruning = field(repr=False)
+    totals: Totals = field(repr=False)
 
     @classmethod
     def open(cls, url: str, *, pooled: bool = False) -> Store:
@@ -67,4 +69,5 @@ class Store:
             queue=Queue(database),
             rules=Rules(database),
             pruning=Pruning(database),
+            totals=Totals(database),
         )
