@@ -48,6 +48,7 @@ ONLY_IN = {
     "pydantic_settings": {"settings"},
     "pythonjsonlogger": {"logs"},
     "mlflow": {"registry"},
+    "prometheus_client": {"stages"},
     "sqlalchemy": {"store"},
     "alembic": {"store"},
     "psycopg": {"store"},

@@ -22,6 +22,7 @@ from flowguard.cli import (
     drift,
     flagged,
     init,
+    metrics,
     models,
     output,
     promote,
@@ -110,7 +111,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 for module in (
     *(init, check, train, score, flagged, cases, why, verdict, verdicts, rules, report),
-    *(drift, models, promote, recalibrate, prune, demo, deploy, review, users, doctor, schema),
+    *(drift, models, promote, recalibrate, prune, demo, deploy, review, users, doctor, metrics, schema),
 ):
     app.command(module.__name__.rsplit(".", 1)[-1], help=module.__doc__, epilog=f"Example: `{module.EXAMPLE}`")(
         _guarded(module.command)
