@@ -1,7 +1,7 @@
 # make demo    the main job on real data, from nothing to a report
 # make test    lint, types and tests (no system package, no network beyond the package index)
 # make e2e     what needs a browser, a server or long runs, the benchmarks' tests among them (system packages: see .ci/run)
-# make pictures    the pictures of the desk for docs/desk.md, after make demo (needs what make e2e needs)
+# make pictures    the pictures of the desk, Prefect and MLflow in docs/, after make demo (needs what make e2e needs)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
@@ -45,6 +45,7 @@ e2e: $(E2E_READY)
 
 pictures: $(E2E_READY)
 	$(BIN)/python -m docs.pictures.desk
+	$(BIN)/python -m docs.pictures.services
 
 wheel: $(READY)
 	$(BIN)/python -m build --wheel --outdir dist .

@@ -33,7 +33,7 @@ _READ_BY_OTHERS = {
     "s3_endpoint": "AWS_ENDPOINT_URL_S3",
     "artifacts_s3_endpoint": "MLFLOW_S3_ENDPOINT_URL",
 }
-_HTTP = ("prefect_api_url", "s3_endpoint", "artifacts_s3_endpoint", "desk_url")
+_HTTP = ("prefect_api_url", "s3_endpoint", "artifacts_s3_endpoint", "desk_url", "mlflow_url")
 _DATABASES = ("store", "tracking_uri", "registry_uri")
 
 
@@ -62,6 +62,8 @@ class Settings(BaseSettings):
     """The S3 service of artifacts, where it is another than that of the data."""
     desk_url: str | None = _named("FLOWGUARD_DESK_URL")
     """Where people find the desk, for links to it."""
+    mlflow_url: str | None = _named("FLOWGUARD_MLFLOW_URL")
+    """Where people find MLflow's pages, for links to them; by default at `tracking_uri`, where that is a server."""
     log: Literal["text", "json"] = Field(default="text", validation_alias=AliasChoices("FLOWGUARD_LOG"))
     """How log lines are written: for people, or as JSON."""
     log_level: Literal["debug", "info", "warning", "error"] | None = _named("FLOWGUARD_LOG_LEVEL")

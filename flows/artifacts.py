@@ -31,6 +31,7 @@ def show_strangest(pipeline: str, batches: Sequence[str]) -> None:
     lines = [
         f"# The strangest of {total:,} flagged records of {name}",
         "",
+        *_pages(workspace, records),
         "| record | batch | p-value | reasons |",
         "|---|---|---|---|",
         *(_line(name, one, desk) for one in records),
@@ -40,6 +41,24 @@ def show_strangest(pipeline: str, batches: Sequence[str]) -> None:
         markdown="\n".join(lines),
         description=f"{name}: {total:,} flagged records in {len(batches):,} batches",
     )
+
+
+def _pages(workspace: Workspace, records: Sequence[QueuedRecord]) -> list[str]:
+    """Where the batches are on the desk, and their version in MLflow, as far as settings say where people find both."""
+    given, name = settings(workspace.pipeline.root), quote(workspace.pipeline.name, safe="")
+    mlflow = given.mlflow_url or (given.tracking_uri if (given.tracking_uri or "").startswith("http") else None)
+    links = []
+    if given.desk_url is not None:
+        links += [
+            f"[{plain(batch)}]({given.desk_url.rstrip('/')}/p/{name}/batches/{quote(batch)})"
+            for batch in sorted({one.batch for one in records})
+        ]
+    if mlflow is not None:
+        links += [
+            f"[version {version} in MLflow]({mlflow.rstrip('/')}/#/models/{name}/versions/{version})"
+            for version in sorted({one.version for one in records})
+        ]
+    return [" | ".join(links), ""] if links else []
 
 
 def show_pages(pipeline: str, reported: Reported) -> None:

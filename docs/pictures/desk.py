@@ -50,9 +50,9 @@ def main(arguments: list[str]) -> None:
             work(desk)
             for name, path, height in pages(desk):
                 if given.only in (None, name):
-                    keep(name, shot(browser, desk, path, height))
+                    keep(f"desk-{name}", shot(browser, desk, path, height))
             if given.only in (None, "phone"):
-                keep("phone", phones(browser, desk))
+                keep("desk-phone", phones(browser, desk))
 
 
 def work(desk: RunningDesk) -> None:
@@ -127,7 +127,7 @@ def keep(name: str, picture: Image.Image) -> None:
         picture.convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
         if buffer.tell() <= LARGEST:
             break
-    path = HERE / f"desk-{name}.png"
+    path = HERE / f"{name}.png"
     path.write_bytes(buffer.getvalue())
     print(f"{path.relative_to(HERE.parents[1])}  {picture.width} x {picture.height}  {buffer.tell() // 1024} kB")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -107,7 +108,11 @@ class Site:
     def stop(self, service: str) -> None:
         """Stop a service as `docker compose stop` does."""
         process = self.services.pop(service)
-        process.stop(60)
+        if service == "postgres":  # the image's stop signal: clients are sent away, not waited for
+            process.process.send_signal(signal.SIGINT)
+            process.process.wait(60)
+        else:
+            process.stop(60)
         process.kill()
 
     def once(self, service: str, *, seconds: float = 300) -> str:
@@ -182,7 +187,7 @@ class Site:
             running(command, cwd=folder, environment=plain_environment(), log=self.folder / "postgres.txt")
         )
         wait_until(lambda: self._asks_postgres("postgres"), 60, "PostgreSQL", by=process, every=0.2)
-        with self._connected("postgres") as connection:
+        with self.connected("postgres") as connection:
             known = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
             if settings["POSTGRES_DB"] not in known:  # what the image does at its first start
                 connection.execute(f"CREATE DATABASE {settings['POSTGRES_DB']}".encode())
@@ -191,13 +196,14 @@ class Site:
                         connection.execute(statement.encode())
         return process
 
-    def _connected(self, base: str) -> psycopg.Connection[Any]:
+    def connected(self, base: str) -> psycopg.Connection[Any]:
+        """A connection to a database of PostgreSQL."""
         address = f"postgresql://flowguard:{SECRETS['POSTGRES_PASSWORD']}@127.0.0.1:{self.ports['postgres']}/{base}"
         return psycopg.connect(address, autocommit=True, connect_timeout=3)
 
     def _asks_postgres(self, base: str = "flowguard") -> bool:
         try:
-            self._connected(base).close()
+            self.connected(base).close()
         except psycopg.OperationalError:
             return False
         return True

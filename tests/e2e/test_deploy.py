@@ -170,6 +170,7 @@ def test_the_automations_of_the_docs_are_taken_and_act_on_events(server: Server,
         assert {one["name"] for one in asked(f"{server.api}/automations/filter", {})} == {
             "A batch is late or empty",
             "Recalibrate flights after drift",
+            "A run whose machine was lost has crashed",
         }
         for event, sentence in (("flowguard.late", "Batch 2026-01-06 is not there."), ("flowguard.drift", "")):
             payload = json.dumps({"sentence": sentence})
