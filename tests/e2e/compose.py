@@ -37,7 +37,7 @@ SECRETS = {
 PASSWORD = "desk-password-of-a-test"
 _VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
 #: What a service listens on within its container.
-PORTS = {"postgres": 5432, "s3": 8333, "mlflow": 5000, "prefect": 4200, "review": 8765}
+PORTS = {"postgres": 5432, "s3": 8333, "mlflow": 5000, "prefect": 4200, "review": 8765, "metrics": 9464}
 
 
 def read() -> dict[str, Any]:
@@ -100,6 +100,7 @@ class Site:
             "mlflow": lambda: answers(f"{self.url('mlflow')}/health"),
             "prefect": lambda: answers(f"{self.url('prefect')}/api/health"),
             "review": lambda: answers(f"{self.url('review')}/login"),
+            "metrics": lambda: answers(f"{self.url('metrics')}/metrics"),
         }.get(service)
         if well is not None:
             wait_until(well, seconds, f"{service} is well", by=process, every=0.3)

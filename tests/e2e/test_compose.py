@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 from collections.abc import Iterator
 
@@ -116,6 +117,34 @@ def test_what_is_seeded_is_deployed_runs_on_the_worker_and_is_reviewed_at_the_de
             "the desk shows the batch",
             by=started.services["review"],
         )
+
+
+def test_the_metrics_tell_what_was_scored_and_what_is_down(started: Site) -> None:
+    started.start("metrics")
+
+    def told() -> str:
+        return httpx.get(f"{started.url('metrics')}/metrics").text
+
+    wait_until(lambda: "flowguard_champion_info{" in told(), 60, "the registry is read", by=started.services["metrics"])
+    for line in (
+        'flowguard_store_up{pipeline="meters"} 1.0',
+        'flowguard_registry_up{pipeline="meters"} 1.0',
+        'flowguard_source_up{pipeline="meters"} 1.0',
+        'flowguard_batches{pipeline="meters",version="1"}',
+        'flowguard_last_batch_p_value_bucket{le="+Inf",pipeline="meters"}',
+    ):
+        assert line in told()
+    postgres = started.services.pop("postgres").process
+    postgres.send_signal(signal.SIGINT)  # as its image is stopped: without waiting for whoever is connected
+    postgres.wait(60)
+    try:
+        down = 'flowguard_store_up{pipeline="meters"} 0.0'
+        wait_until(lambda: down in told(), 60, "it is told", by=started.services["metrics"])
+        assert "flowguard_batches{" not in told()
+    finally:
+        started.start("postgres")
+    up = 'flowguard_store_up{pipeline="meters"} 1.0'
+    wait_until(lambda: up in told(), 60, "it is back", by=started.services["metrics"])
 
 
 def test_a_bucket_that_is_there_is_left_alone(started: Site) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from flowguard.stages.enqueue import enqueue
 from flowguard.stages.score import score
@@ -21,6 +22,7 @@ from flowguard.stages.train import train
 from flowguard.stages.workspace import Workspace
 from flowguard.store import Verdict, Wanted
 from tests.conftest import PIPELINE, write_project
+from tests.e2e import compose
 from tests.e2e.conftest import FLOWGUARD, ROOT
 from tests.e2e.process import Running, plain_environment, running, wait_until
 from tests.e2e.web import answers, asked, free_port
@@ -186,3 +188,30 @@ def test_every_alert_is_evaluated_and_none_is_raised_by_a_healthy_project(watche
 
 def test_it_ends_when_it_is_asked_to(watched: Watched) -> None:
     assert watched.metrics.stop(15) == 0
+
+
+def test_the_provisioned_files_are_those_that_are_mounted() -> None:
+    services = compose.read()["services"]
+    mounted = [volume for name in ("prometheus", "grafana") for volume in services[name]["volumes"]]
+    for volume in mounted:
+        source = volume.split(":")[0]
+        assert not source.startswith(".") or (ROOT / "docker" / source).exists(), volume
+    provider = YAML(typ="safe").load((ROOT / "docker/grafana/dashboards.yaml").read_text(encoding="utf-8"))
+    (folder,) = [one["options"]["path"] for one in provider["providers"]]
+    assert any(volume.split(":")[1] == f"{folder}/flowguard.json" for volume in mounted)
+    (source,) = YAML(typ="safe").load((ROOT / "docker/grafana/datasource.yaml").read_text(encoding="utf-8"))[
+        "datasources"
+    ]
+    assert source["url"] == "http://prometheus:9090"
+    assert services["prometheus"]["ports"] == ["127.0.0.1:9090:9090"]
+    assert {services[name]["image"].rpartition(":")[2] for name in ("prometheus", "grafana")}.isdisjoint({"", "latest"})
+
+
+def test_grafana_does_not_start_without_a_password(tmp_path: Path) -> None:
+    shell, option, line = compose.read()["services"]["grafana"]["entrypoint"]
+    for password, code in (("", 1), ("chosen", 0)):
+        (tmp_path / "grafana").write_text(password)
+        here = line.replace("/run/secrets/grafana", str(tmp_path / "grafana")).replace("/run.sh", "true")
+        done = subprocess.run([shell, option, here], capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        assert ("GRAFANA_PASSWORD" in done.stderr) == bool(code)
