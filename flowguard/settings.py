@@ -15,11 +15,11 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, PrivateAttr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from flowguard.errors import SettingsError
 
@@ -35,6 +35,7 @@ _READ_BY_OTHERS = {
 }
 _HTTP = ("prefect_api_url", "s3_endpoint", "artifacts_s3_endpoint", "desk_url", "mlflow_url")
 _DATABASES = ("store", "tracking_uri", "registry_uri")
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*://"
 
 
 def _named(*names: str) -> Any:
@@ -64,6 +65,8 @@ class Settings(BaseSettings):
     """Where people find the desk, for links to it."""
     mlflow_url: str | None = _named("FLOWGUARD_MLFLOW_URL")
     """Where people find MLflow's pages, for links to them; by default at `tracking_uri`, where that is a server."""
+    notify: Annotated[tuple[str, ...], NoDecode] = Field(default=(), validation_alias=AliasChoices("FLOWGUARD_NOTIFY"))
+    """The addresses that are told what happened: URLs as apprise reads them. They are secrets as a whole."""
     log: Literal["text", "json"] = Field(default="text", validation_alias=AliasChoices("FLOWGUARD_LOG"))
     """How log lines are written: for people, or as JSON."""
     log_level: Literal["debug", "info", "warning", "error"] | None = _named("FLOWGUARD_LOG_LEVEL")
@@ -96,6 +99,18 @@ class Settings(BaseSettings):
             raise ValueError("an address with http:// or https://")
         return value
 
+    @field_validator("notify", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        """One after the other in a variable, apart by spaces or commas; an address may have commas of its own."""
+        every = re.split(rf"[\s,]+(?={_SCHEME})", value) if isinstance(value, str) else value
+        if not isinstance(every, list | tuple) or not all(isinstance(one, str) for one in every):
+            raise ValueError("a list of addresses in quotes")
+        every = [one.strip().rstrip(",") for one in every if one.strip()]
+        if not all(re.match(_SCHEME, one) for one in every):
+            raise ValueError("addresses such as slack://, mailto:// or json://, apart by spaces")
+        return tuple(every)
+
     @property
     def file(self) -> Path | None:
         """The settings file that was read, or None."""
@@ -107,7 +122,16 @@ class Settings(BaseSettings):
 
     def shown(self) -> dict[str, tuple[str, str]]:
         """What was said: each setting's value without passwords, and its origin."""
-        return {name: (masked(str(getattr(self, name))), origin) for name, origin in self._origins.items()}
+        return {name: (self._shown(name), origin) for name, origin in self._origins.items()}
+
+    def holds_secret(self, name: str) -> bool:
+        """Whether the value of `name` is one that others must not read."""
+        return bool(self.notify) if name == "notify" else holds_password(str(getattr(self, name)))
+
+    def _shown(self, name: str) -> str:
+        if name == "notify":
+            return ", ".join(masked_address(one) for one in self.notify)
+        return masked(str(getattr(self, name)))
 
     def __repr__(self) -> str:
         return f"Settings({', '.join(f'{name}={value!r}' for name, (value, _) in self.shown().items())})"
@@ -140,6 +164,16 @@ def masked(text: str) -> str:
     """
     text = re.sub(r"(://[^/@:\s]*):[^\s]*@", r"\1:***@", text)
     return re.sub(r"([?&](?:password|sslpassword)=)[^&\s]*", r"\1***", text)
+
+
+def masked_address(address: str) -> str:
+    """An address of `notify` without its secrets, which may stand anywhere behind its scheme.
+
+    >>> masked_address("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ")
+    'slack://***'
+    """
+    scheme = re.match(_SCHEME, address)
+    return f"{scheme[0]}***" if scheme else "***"
 
 
 def holds_password(text: str) -> bool:
@@ -249,7 +283,8 @@ def _wrong(error: ValidationError, file: Path | None, variables: Mapping[str, st
             "value_error": str(detail.get("ctx", {}).get("error")),
             "string_type": "a text in quotes",
         }.get(detail["type"], detail["msg"])
-        lines.append(f"{where}: found {masked(repr(detail['input']))}; expected {expected}.")
+        found = "something else" if field == "notify" else masked(repr(detail["input"]))
+        lines.append(f"{where}: found {found}; expected {expected}.")
     return " ".join(lines)
 
 

@@ -108,6 +108,35 @@ def test_passwords_are_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert masked("no address at all") == "no address at all"
 
 
+def test_addresses_are_listed_in_the_file_or_one_after_the_other_in_a_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert settings(tmp_path).notify == ()
+    project = write(tmp_path / "project", 'notify = ["slack://a/b/c", "mailto://me:pw@x.org?to=a@x.org,b@x.org"]')
+    assert settings(project).notify == ("slack://a/b/c", "mailto://me:pw@x.org?to=a@x.org,b@x.org")
+    monkeypatch.setenv("FLOWGUARD_NOTIFY", " slack://a/b/c, mailto://me:pw@x.org?to=a@x.org,b@x.org\njson://h/p ")
+    found = settings(project)
+    assert found.notify == ("slack://a/b/c", "mailto://me:pw@x.org?to=a@x.org,b@x.org", "json://h/p")
+    assert found.origin("notify") == "FLOWGUARD_NOTIFY"
+
+
+def test_addresses_are_secrets_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOWGUARD_NOTIFY", "slack://T0KEN/5ECRET/s3cr3t json://hooks.example.org/s3cr3t")
+    found = settings(tmp_path)
+    assert found.shown()["notify"] == ("slack://***, json://***", "FLOWGUARD_NOTIFY")
+    assert found.holds_secret("notify")
+    for text in (repr(found), str(found.shown())):
+        assert not any(secret in text for secret in ("T0KEN", "5ECRET", "s3cr3t", "hooks"))
+    for wrong in ("s3cr3t", "slack:/T0KEN/s3cr3t"):
+        monkeypatch.setenv("FLOWGUARD_NOTIFY", wrong)
+        with pytest.raises(SettingsError, match=r"FLOWGUARD_NOTIFY: found something else; expected addresses") as error:
+            settings(tmp_path)
+        assert "s3cr3t" not in str(error.value)
+    monkeypatch.delenv("FLOWGUARD_NOTIFY")
+    with pytest.raises(SettingsError, match=r"flowguard\.toml: notify: .* expected a list of addresses in quotes"):
+        settings(write(tmp_path / "wrong", "notify = 5"))
+
+
 def test_relative_paths_of_the_file_start_at_its_folder(tmp_path: Path) -> None:
     text = 'store = "sqlite:///kept/flowguard.db"\ntracking_uri = "sqlite:////data/mlflow.db"\nartifacts = "files"'
     found = settings(write(tmp_path, text))

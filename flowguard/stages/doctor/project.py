@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from flowguard.settings import Settings, holds_password, settings
+from flowguard.settings import Settings, settings
 from flowguard.stages.check import check
 from flowguard.stages.doctor.finding import Answer, Check, fail, ok, warn
 from flowguard.stages.doctor.machine import room
@@ -67,7 +67,7 @@ def _exposed(given: Settings) -> str | None:
     if file is None or os.name == "nt" or not stat.S_IMODE(file.stat().st_mode) & (stat.S_IRGRP | stat.S_IROTH):
         return None
     from_file = [name for name in given.shown() if given.origin(name) == file.name]
-    return next((name for name in from_file if holds_password(str(getattr(given, name)))), None)
+    return next((name for name in from_file if given.holds_secret(name)), None)
 
 
 def writable(folder: Path) -> Answer:
