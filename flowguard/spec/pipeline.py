@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from flowguard.spec.columns import Columns, CyclicContext
 from flowguard.spec.retention import RetentionSection
+from flowguard.spec.notify import NotifySection
 from flowguard.spec.section import Section, misfit
 from flowguard.spec.sections import (
     CalibrationSection,
@@ -24,6 +25,11 @@ from flowguard.spec.sections import (
 from flowguard.spec.source import SourceSection
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$"
+
+
+def project_of(path: Path) -> Path:
+    """The project folder of the pipeline file at `path`, also where it cannot be read; see `Pipeline.root`."""
+    return path.parent.parent if path.parent.name == "pipelines" else path.parent
 
 
 class Use(NamedTuple):
@@ -74,6 +80,8 @@ class Pipeline(Section):
     """What people's verdicts have to do with the versions to come."""
     drift: DriftSection = DriftSection()
     """When the data is said to have changed, and what follows."""
+    notify: NotifySection = NotifySection()
+    """What people are told, and how often at most; to whom is a setting."""
     output: OutputSection = OutputSection()
     """What is written."""
     schedule: ScheduleSection | None = None
@@ -141,8 +149,7 @@ class Pipeline(Section):
         It is the folder that holds `pipelines/` when the file is in a folder of that name, else the file's
         own.
         """
-        folder = self._path.parent
-        return folder.parent if folder.name == "pipelines" else folder
+        return project_of(self._path)
 
     @property
     def unit(self) -> tuple[str, ...]:

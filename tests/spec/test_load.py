@@ -9,6 +9,8 @@ import pytest
 from flowguard.errors import PipelineError
 from flowguard.spec import CyclicContext, NumberFeature, Use, json_schema, load_pipeline
 
+HOUR = dt.timedelta(hours=1)
+
 SMALL = """\
 source: {path: data/*.parquet}
 columns:
@@ -84,6 +86,14 @@ def test_a_whole_file_is_read_as_written(tmp_path):
     assert Use("customer", "any", "source.redact") in uses
 
 
+def test_what_is_told_has_defaults_and_may_be_less(tmp_path):
+    usual = load_pipeline(written(tmp_path, SMALL)).notify
+    assert (usual.on, usual.flagged, usual.span) == (("flagged", "drift", "late", "empty", "failed"), 1, HOUR)
+    one = load_pipeline(written(tmp_path, f"{SMALL}notify: {{on: late, flagged: 5, every: 1d}}\n")).notify
+    assert (one.on, one.flagged, one.span) == (("late",), 5, 24 * HOUR), "`on` is a word, in YAML 1.1 it is a boolean"
+    assert load_pipeline(written(tmp_path, f"{SMALL}notify: {{on: [], every: 30 m}}\n")).notify.span == HOUR / 2
+
+
 def test_relative_paths_start_at_the_folder_that_holds_pipelines(tmp_path):
     assert load_pipeline(written(tmp_path, SMALL, "pipelines/orders.yaml")).root == tmp_path
     assert load_pipeline(written(tmp_path, SMALL)).root == tmp_path
@@ -121,6 +131,11 @@ def test_every_problem_is_told_at_once_with_its_line(tmp_path):
         ("schedule: {cron: 0 25 * * *}", "schedule.cron", "hour '25' is not within 0 to 23"),
         ("schedule: {cron: 0 6 * *}", "schedule.cron", "4 fields in place of 5"),
         ("schedule: {cron: 0 6 * * *, timezone: Mars/Base}", "schedule.timezone", "an IANA zone"),
+        ("notify: {on: [flaged]}", "notify.on.0", "found 'flaged'; expected one of 'flagged', 'drift'"),
+        ("notify: {on: [late, late]}", "notify.on", "'late' listed twice"),
+        ("notify: {flagged: 0}", "notify.flagged", "found 0"),
+        ("notify: {every: 2 weeks}", "notify.every", "a number and a unit, such as 30m, 1h or 1d"),
+        ("notify: {to: slack://a/b/c}", "notify.to", "unknown key"),
         ("model: {family: realnvp, order: single}", "model.order", "`alternate` or `random`"),
         ("model: {transformer: affine, bins: 9}", "model.bins", "found `bins` with affine"),
         ("model: {transformer: mixture, bins: 9}", "model.bins", "found `bins` with mixture"),
