@@ -9,6 +9,7 @@ from flowguard.store.aliases import Aliases, Change
 from flowguard.store.batches import Batches, ScoredBatch
 from flowguard.store.budgets import Budgets, Reservation
 from flowguard.store.drift import Alarm, Drift, DriftRecord
+from flowguard.store.notices import Due, Notice, Notices
 from flowguard.store.queue import Queue
 from flowguard.store.queued import KINDS, ORDERS, STATES, QueuedBatch, QueuedCase, QueuedRecord, Tally, Wanted
 from flowguard.store.rules import LASTS, LONGEST, Rule, Rules
@@ -35,6 +36,9 @@ __all__ = [
     "Drift",
     "DriftRecord",
     "Observed",
+    "Due",
+    "Notice",
+    "Notices",
     "Queue",
     "QueuedBatch",
     "QueuedCase",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sqlalchemy import DateTime, Dialect, TypeDecorator
+from sqlalchemy import Connection, DateTime, Dialect, TypeDecorator, text
 
 
 class Moment(TypeDecorator[datetime]):
@@ -31,3 +31,11 @@ def utc(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise ValueError(f"The time {moment} has no time zone: write datetime.now(UTC), for example.")
     return moment.astimezone(UTC)
+
+
+def clock(connection: Connection) -> datetime:
+    """What time it is by the database, whose clock is the same for all machines; that of this one for SQLite."""
+    if connection.dialect.name == "sqlite":
+        return datetime.now(UTC)
+    theirs: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return theirs.astimezone(UTC)

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from flowguard.store.moment import Moment
 
-HEAD = "0003"  # the newest revision in migrations/versions
+HEAD = "0004"  # the newest revision in migrations/versions
 REVISIONS = "flowguard_revision"  # not alembic's own name: MLflow or Prefect may share the database
 METADATA = MetaData()
 
@@ -245,4 +245,26 @@ USERS = Table(
     Column("password", Text, nullable=False),  # a hash
     Column("changed_by", Text, nullable=False),
     Column("changed_at", Moment, nullable=False),
+)
+
+# What people were told, or will be: each event once, with the addresses that it reached.
+NOTICES = Table(
+    "notices",
+    METADATA,
+    Column("pipeline", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("document", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reached", Text, nullable=False),
+    # The run that noticed it: what one run notices goes into one message.
+    Column("occasion", Text, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("noticed_at", Moment, nullable=False),
+    # Who is sending it at the moment, and since when.
+    Column("sender", Text),
+    Column("claimed_at", Moment),
+    Column("told_at", Moment),
+    Index("notices_by_state", "pipeline", "state", "kind"),
+    Index("notices_by_time", "pipeline", "kind", "told_at"),
 )

@@ -11,6 +11,7 @@ from flowguard.store.budgets import Budgets
 from flowguard.store.database import Database, connected
 from flowguard.store.drift import Drift
 from flowguard.store.pruning import Pruning
+from flowguard.store.notices import Notices
 from flowguard.store.queue import Queue
 from flowguard.store.rules import Rules
 from flowguard.store.totals import Totals
@@ -42,6 +43,7 @@ class Store:
     rules: Rules = field(repr=False)
     pruning: Pruning = field(repr=False)
     totals: Totals = field(repr=False)
+    notices: Notices = field(repr=False)
 
     @classmethod
     def open(cls, url: str, *, pooled: bool = False) -> Store:
@@ -70,4 +72,5 @@ class Store:
             rules=Rules(database),
             pruning=Pruning(database),
             totals=Totals(database),
+            notices=Notices(database),
         )

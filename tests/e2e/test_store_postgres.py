@@ -107,6 +107,10 @@ def test_of_racing_changes_one_wins(url: str) -> None:
     laws.of_racing_changes_one_wins(url)
 
 
+def test_of_processes_that_tell_the_same_at_once_one_does(url: str) -> None:
+    laws.of_racing_messages_one_is_sent(url)
+
+
 def test_of_racing_verdicts_one_wins(url: str) -> None:
     laws.of_racing_verdicts_one_wins(url)
 

@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from flowguard.errors import InputError, StoreError
 from flowguard.store import Change, Reservation, Store, Verdict
 from flowguard.store.schema import METADATA, REVISIONS
-from tests.store.racing import decide, kill_within, lond, open_it, promote, race, reserve_all, reserve_and_hang
+from tests.store.racing import decide, kill_within, lond, open_it, promote, race, reserve_all, reserve_and_hang, tell
 
 
 def first_opens_may_race(url: str) -> None:
@@ -55,6 +55,17 @@ def of_racing_changes_one_wins(url: str) -> None:
     assert won == aliases.latest("meters", "champion")
     assert won.sequence == 2
     assert f"{won.who} changed it from version 1 to version {won.to_version} on {won.changed_at:%Y-%m-%d at}" in lost
+
+
+def of_racing_messages_one_is_sent(url: str) -> None:
+    Store.open(url)
+    answers = race(tell, url)
+    given = [subject for answer in answers if isinstance(answer, list) for subject in answer]
+    assert len(given) == len(set(given))
+    notices = Store.open(url).notices
+    waiting = {one.subject for one in notices.of("meters") if one.state == "waiting"}
+    assert waiting.isdisjoint(given)
+    assert waiting | set(given) == {f"batch {step}" for step in range(10)}
 
 
 def a_killed_decision_spends_nothing(url: str, tmp_path: Path) -> None:

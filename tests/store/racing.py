@@ -7,12 +7,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 from flowguard.errors import InputError, StoreError
-from flowguard.store import Store, Verdict
+from flowguard.store import Notice, Store, Verdict
 
 PATIENCE = 60.0
 
@@ -91,6 +92,18 @@ def revoke_one(url: str, number: int, barrier: Barrier, said: Queue[object]) -> 
         said.put(rules.revoke("meters", 1, who=f"user-{number}"))
     except InputError as error:
         said.put(str(error))
+
+
+def tell(url: str, number: int, barrier: Barrier, said: Queue[object]) -> None:
+    """Notice the same events as the others, one after the other, and tell them; what was given to this process."""
+    notices, sender, mine = Store.open(url).notices, f"process {number}", list[str]()
+    barrier.wait(PATIENCE)
+    for step in range(10):
+        notices.add([Notice("meters", "flagged", f"batch {step}", {}, occasion=sender)])
+        due = notices.claim("meters", "flagged", addresses=["chat"], every=timedelta(0), sender=sender)
+        mine += [one.subject for each in due for one in each.notices]
+        notices.settle("meters", "flagged", sender=sender, reached=["chat"], addresses=["chat"])
+    said.put(mine)
 
 
 def reserve_and_hang(url: str, inside: str) -> None:
