@@ -20,7 +20,7 @@ EXPLAIN = {"density", "encoding"}
 DETECTOR = {"spec", "tables", "density", "calibration", "encoding", "training", "explain"}
 STORE = DETECTOR | {"detector"}
 WORLD = STORE | {"store"}
-STAGES = WORLD | {"registry", "reports", "review"}
+STAGES = WORLD | {"registry", "reports", "review", "notify"}
 DOORS = STAGES | {"stages"}
 ALLOWED = {
     "errors": GROUND,
@@ -38,6 +38,7 @@ ALLOWED = {
     "registry": WORLD,
     "reports": WORLD,
     "review": WORLD,
+    "notify": WORLD,
     "stages": STAGES,
     "cli": DOORS | {"review/web"},  # one of its commands opens the desk
     "flows": DOORS,
@@ -59,6 +60,7 @@ ONLY_IN = {
     "uvicorn": {"review/web"},
     "asgi_csrf": {"review/web"},
     "argon2": {"review"},
+    "apprise": {"notify"},
 }
 
 
@@ -117,12 +119,13 @@ def test_each_slow_library_is_imported_in_one_room_alone() -> None:
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("flowguard", ["torch", "mlflow", "prefect", "pandas", "duckdb", "typer", "sqlalchemy"]),
+        ("flowguard", ["torch", "mlflow", "prefect", "pandas", "duckdb", "typer", "sqlalchemy", "apprise"]),
         ("flowguard.spec", ["torch", "mlflow", "prefect", "duckdb"]),
         ("flowguard.calibration", ["torch", "mlflow", "prefect"]),
-        ("flowguard.detector", ["mlflow", "prefect", "typer"]),
-        ("flowguard.cli.main", ["torch", "mlflow", "prefect", "pandas", "duckdb", "sqlalchemy", "fastapi"]),
+        ("flowguard.detector", ["mlflow", "prefect", "typer", "apprise"]),
+        ("flowguard.cli.main", ["torch", "mlflow", "prefect", "pandas", "duckdb", "sqlalchemy", "fastapi", "apprise"]),
         ("flowguard.store", ["torch", "mlflow", "prefect", "pandas", "alembic"]),
+        ("flowguard.notify", ["torch", "mlflow", "prefect", "pandas", "alembic", "typer"]),
         ("flowguard.review", ["torch", "mlflow", "prefect", "pandas", "alembic", "fastapi"]),
         ("flowguard.review.access", ["torch", "argon2", "fastapi"]),
     ],
