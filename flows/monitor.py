@@ -19,6 +19,9 @@ from flowguard import logs
 from flowguard.errors import InputError
 from flowguard.stages.drift import Drifted, drift
 from flowguard.stages.freshness import Freshness, freshness
+from flowguard.stages.notify import notify_late
+
+from flows.failed import FAILED  # isort: skip  (after Prefect's defaults)
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,10 @@ def _drifted(pipeline: str) -> Drifted | str:
 
 look_at_batches = task(freshness, name="freshness", **RETRY)
 look_at_drift = task(_drifted, name="drift", **RETRY)
+tell_people = task(notify_late, name="notify")
 
 
-@flow(name="monitor", flow_run_name=run_name, timeout_seconds=patience(6), log_prints=False)
+@flow(name="monitor", flow_run_name=run_name, timeout_seconds=patience(6), log_prints=False, **FAILED)
 def monitor(pipeline: str) -> Monitored:
     """Emits `flowguard.late` when the batch that is due is not there.
 
@@ -65,6 +69,7 @@ def monitor(pipeline: str) -> Monitored:
                 "sentence": found.sentence,
             },
         )
+    tell_people(pipeline, found)
     create_markdown_artifact(
         key=f"{artifact_key(found.pipeline)}-monitor",
         markdown=_page(found, drifted, why),

@@ -15,13 +15,15 @@ from prefect.artifacts import create_table_artifact
 from flowguard.stages.prune import Pruned
 from flowguard.stages.prune import prune as stage
 
+from flows.failed import FAILED  # isort: skip  (after Prefect's defaults)
+
 MOST = 500
 """Rows of the artifact; the whole is what the run returns."""
 
 remove_old = task(stage, name="prune", **RETRY)
 
 
-@flow(name="prune", flow_run_name=run_name, timeout_seconds=patience(6), log_prints=False)
+@flow(name="prune", flow_run_name=run_name, timeout_seconds=patience(6), log_prints=False, **FAILED)
 def prune(pipeline: str, dry_run: bool = False) -> Pruned:
     """With `dry_run` it is only told what would go."""
     done = remove_old(pipeline, dry_run=dry_run)

@@ -16,10 +16,12 @@ from prefect.artifacts import create_markdown_artifact
 from flowguard.stages.recalibrate import Recalibrated
 from flowguard.stages.recalibrate import recalibrate as stage
 
+from flows.failed import FAILED  # isort: skip  (after Prefect's defaults)
+
 calibrate_again = task(stage, name="recalibrate", **RETRY)
 
 
-@flow(name="recalibrate", flow_run_name=run_name, timeout_seconds=patience(6), log_prints=False)
+@flow(name="recalibrate", flow_run_name=run_name, timeout_seconds=patience(6), log_prints=False, **FAILED)
 def recalibrate(
     pipeline: str, version: str = "champion", since: date | None = None, until: date | None = None
 ) -> Recalibrated:

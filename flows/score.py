@@ -24,19 +24,22 @@ from flowguard.calibration.drift import DriftRecord
 from flowguard.errors import CalibrationError
 from flowguard.spec import load_pipeline
 from flowguard.stages.enqueue import enqueue
+from flowguard.stages.notify import notify_scored
 from flowguard.stages.progress import say, work
 from flowguard.stages.recalibrate import recalibrate
 from flowguard.stages.score import ScoredBatch, plan_scoring, score_batch
 
 from flows.artifacts import show_strangest  # isort: skip
+from flows.failed import FAILED  # isort: skip
 from flows.train import train  # isort: skip  (after Prefect's defaults)
 
 plan = task(plan_scoring, name="plan", **RETRY)
 queue_up = task(enqueue, name="enqueue", **RETRY)
+tell_people = task(notify_scored, name="notify")  # what nobody could be told waits for the next run
 score_one = task(score_batch, name="score", task_run_name="score {batch}", **RETRY)
 
 
-@flow(name="score", flow_run_name=run_name, timeout_seconds=patience(6), log_prints=False)
+@flow(name="score", flow_run_name=run_name, timeout_seconds=patience(6), log_prints=False, **FAILED)
 def score(
     pipeline: str,
     batch: str | None = None,
@@ -53,7 +56,8 @@ def score(
         for name in planned.batches:
             results.append(score_one(pipeline, name, version=planned.version, force=force, run=run_id()))
             bar.advance(1, name)
-    queue_up(pipeline)  # all that is scored, for a run before this one may have been killed before it came to that
+    # All that is scored, for a run before this one may have been killed before it came to that.
+    queued = queue_up(pipeline)
     if results:
         show_strangest(pipeline, [result.manifest.batch for result in results])
         create_table_artifact(
@@ -61,6 +65,7 @@ def score(
             table=[_figures(result) for result in results],
             description=f"{planned.name} version {planned.version}: {len(results)} batches",
         )
+    tell_people(pipeline, queued.batches)
     for result in results:
         if result.fresh and not result.manifest.read:
             emit_event(

@@ -19,6 +19,8 @@ from flowguard.stages.fit import Fitted, fit
 from flowguard.stages.register import Registered, clear_drafts, register
 from flowguard.stages.train import Trained
 
+from flows.failed import FAILED  # isort: skip  (after Prefect's defaults)
+
 check_data = task(check, name="check", **RETRY)
 deal_records = task(deal, name="deal", **RETRY)
 fit_density = task(fit, name="fit", **RETRY)  # a retry goes on from the last checkpoint
@@ -26,7 +28,7 @@ calibrate_thresholds = task(calibrate, name="calibrate", **RETRY)
 register_version = task(register, name="register", **RETRY)
 
 
-@flow(name="train", flow_run_name=run_name, timeout_seconds=patience(24), log_prints=False)
+@flow(name="train", flow_run_name=run_name, timeout_seconds=patience(24), log_prints=False, **FAILED)
 def train(pipeline: str) -> Trained:
     """From a pipeline file to a registered version; nothing is trained when the registry has the very same one."""
     checked = check_data(pipeline)

@@ -24,6 +24,7 @@ from flowguard.cli import (
     init,
     metrics,
     models,
+    notify,
     output,
     promote,
     prune,
@@ -111,7 +112,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 for module in (
     *(init, check, train, score, flagged, cases, why, verdict, verdicts, rules, report),
-    *(drift, models, promote, recalibrate, prune, demo, deploy, review, users, doctor, metrics, schema),
+    *(drift, models, promote, recalibrate, prune, demo, deploy, notify, review, users, doctor, metrics, schema),
 ):
     app.command(module.__name__.rsplit(".", 1)[-1], help=module.__doc__, epilog=f"Example: `{module.EXAMPLE}`")(
         _guarded(module.command)

@@ -29,6 +29,7 @@ def command(
     from flowguard.settings import settings
     from flowguard.spec import load_pipeline
     from flowguard.stages.enqueue import enqueue
+    from flowguard.stages.notify import notify_scored
     from flowguard.stages.pruned import again_words, pruned_words
     from flowguard.stages.score import score
 
@@ -41,7 +42,7 @@ def command(
             version=version,
             force=force,
         )
-        enqueue(file)
+        notify_scored(file, enqueue(file).batches)
 
     def tell() -> None:
         fresh = [result.manifest for result in results if result.fresh]

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from flowguard.spec.columns import Columns, CyclicContext
-from flowguard.spec.retention import RetentionSection
 from flowguard.spec.notify import NotifySection
+from flowguard.spec.retention import RetentionSection
 from flowguard.spec.section import Section, misfit
 from flowguard.spec.sections import (
     CalibrationSection,

@@ -26,9 +26,9 @@ KEPT = timedelta(days=7)
 class Notice:
     """An event that people are told of. `pipeline`, `kind` and `subject` make it the same event as another.
 
-    `document` is what there is to tell, as JSON holds it; `occasion` the run that noticed it. `reached` says of each
-    address that has been told when it was; `state` is `sent` once all have, `failed` when it is too old to be told.
-    `tries` counts the messages that did not reach all of them.
+    `document` is what there is to tell, as JSON holds it, and empty once that is no longer needed; `occasion` the run
+    that noticed it. `reached` says of each address that has been told when it was; `state` is `sent` once all have,
+    `failed` when it is too old to be told. `tries` counts the messages that did not reach all of them.
     """
 
     pipeline: str
@@ -103,9 +103,9 @@ class Notices:
             for row in rows:
                 one = _notice(row)
                 if one.reached and set(addresses) <= one.reached.keys():  # an address that lacked it is gone
-                    _change(connection, one, state="sent", sender=None, claimed_at=None)
+                    _change(connection, one, state="sent", document="{}", sender=None, claimed_at=None)
                 elif row.noticed_at <= now - KEPT:
-                    _change(connection, one, state="failed", sender=None, claimed_at=None)
+                    _change(connection, one, state="failed", document="{}", sender=None, claimed_at=None)
                 else:
                     waiting.append(one)
             told = _told_since(connection, pipeline, kind, now - every)
@@ -136,6 +136,7 @@ class Notices:
                     one,
                     reached=json.dumps({address: at.isoformat() for address, at in known.items()}),
                     state="sent" if whole else "waiting",
+                    document="{}" if whole else json.dumps(dict(one.document)),
                     tries=one.tries if whole else one.tries + 1,
                     told_at=max(known.values(), default=None),
                     sender=None,

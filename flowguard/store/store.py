@@ -10,8 +10,8 @@ from flowguard.store.batches import Batches
 from flowguard.store.budgets import Budgets
 from flowguard.store.database import Database, connected
 from flowguard.store.drift import Drift
-from flowguard.store.pruning import Pruning
 from flowguard.store.notices import Notices
+from flowguard.store.pruning import Pruning
 from flowguard.store.queue import Queue
 from flowguard.store.rules import Rules
 from flowguard.store.totals import Totals

@@ -25,7 +25,8 @@ from tests.conftest import meters, write_project
 
 COMMANDS = (
     *("init", "check", "train", "score", "flagged", "cases", "why", "verdict", "verdicts", "rules", "report", "drift"),
-    *("models", "promote", "recalibrate", "prune", "demo", "deploy", "review", "users", "doctor", "metrics", "schema"),
+    *("models", "promote", "recalibrate", "prune", "demo", "deploy", "notify", "review", "users"),
+    *("doctor", "metrics", "schema"),
 )
 
 

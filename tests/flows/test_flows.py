@@ -37,6 +37,7 @@ from flows.score import _follow, score
 from flows.serve import deployments, offer
 from flows.train import train
 from tests.conftest import meters, write_project
+from tests.notify.receivers import webhook
 from tests.stages.test_drift import DAYS, a_day
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,6 +133,30 @@ def test_a_batch_that_should_be_there_is_missed_with_an_event(project: Path, emi
     assert "**Late.** No file was written since" in page
     assert "3 wait to be scored: part0, part1, part2" in page
     assert "No batch of meters has been scored by version 1. Score some first" in page
+
+
+def test_people_are_told_by_the_runs_and_of_a_run_that_failed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with webhook() as hook:
+        monkeypatch.setenv("FLOWGUARD_NOTIFY", hook.json_url)
+        score(str(project))
+        [told] = hook.messages
+        assert told["title"].endswith("records flagged in 3 batches")
+        with project.open("a", encoding="utf-8") as stream:
+            stream.write('schedule: {cron: "0 6 * * *"}\n')
+        for file in (project.parents[1] / "data").iterdir():
+            os.utime(file, (1.7e9, 1.7e9))
+        monitor(str(project))
+        assert hook.messages[-1]["title"] == "meters: the data is late"
+        with pytest.raises(InputError):
+            score(str(project), batch="nosuch")
+        failed = hook.messages[-1]
+        assert (failed["title"], failed["type"]) == ("meters: score meters nosuch failed", "failure")
+        assert "nosuch" in failed["message"]
+        hook.status = 500
+        project.write_text("name: [", encoding="utf-8")
+        with pytest.raises(PipelineError):
+            monitor(str(project))
+        assert len(hook.messages) == 3, "an address that is down leaves the error of the run as it is"
 
 
 def test_a_deployed_run_has_a_training_started_where_trainings_run(

@@ -59,11 +59,12 @@ def _json(reached: dict[str, datetime]) -> str:
 
 def test_an_event_is_told_once_whatever_is_noticed_again(store: Store) -> None:
     assert store.notices.add([notice("a", n=1), notice("b"), notice("a", n=2)]) == 2
+    assert dict(store.notices.of("meters")[0].document) == {"n": 1}
     assert told(store, "chat") == [["a", "b"]]
     assert store.notices.add([notice("a", n=3)]) == 0
     assert told(store, "chat") == []
     assert [(one.subject, one.state, dict(one.document)) for one in store.notices.of("meters")] == [
-        ("a", "sent", {"n": 1}),
+        ("a", "sent", {}),  # of cells nothing is kept that nobody is to be told anymore
         ("b", "sent", {}),
     ]
 
