@@ -26,6 +26,7 @@ from flowguard.stages.doctor.machine import _wrong, missing
 from flowguard.stages.users import add_user
 from flowguard.stages.workspace import Workspace
 from tests.conftest import write_project
+from tests.notify.receivers import webhook
 
 
 @pytest.fixture
@@ -298,6 +299,35 @@ def test_a_desk_for_others_that_knows_no_user(own: Path) -> None:
     assert found["desk: users"].remedy == "flowguard users add NAME --role reviewer --runs runs"
     add_user(own.parents[1] / "runs", "ada", "reviewer", None)
     assert set(faults(doctor([own]))) == {"desk: desk"}
+
+
+def test_addresses_that_nobody_answers_at_or_that_are_none(
+    own: Path, closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with webhook() as hook:
+        given = (hook.json_url, f"json://me:s3cr3t@127.0.0.1:{closed_port}/t0ken", "nonsense://s3cr3t", "ntfy://t0ken")
+        monkeypatch.setenv("FLOWGUARD_NOTIFY", " ".join(given))
+        diagnosis = doctor([own])
+        assert hook.came == [], "nothing is sent"
+    found = faults(diagnosis)
+    assert set(found) == {"notifications: address 2", "notifications: address 3"}
+    assert f"nobody answers at 127.0.0.1:{closed_port}" in found["notifications: address 2"].found
+    assert "nonsense://*** is no address that apprise knows" in found["notifications: address 3"].found
+    assert all("FLOWGUARD_NOTIFY, then: flowguard notify FILE --test" in one.remedy for one in found.values())
+    well = {one.name: one.found for one in diagnosis.findings if one.group == "notifications" and one.state == "ok"}
+    assert well == {
+        "address 1": f"JSON at 127.0.0.1 (127.0.0.1:{hook.port} answers)",
+        "address 4": "ntfy; whether it answers is seen when a message is sent",
+    }
+    assert not any(secret in str(diagnosis) for secret in ("s3cr3t", "t0ken"))
+
+
+def test_addresses_in_a_file_that_others_may_read(own: Path) -> None:
+    setting(own, 'notify = ["ntfy://t0ken"]')
+    (own.parents[1] / "flowguard.toml").chmod(0o644)
+    found = faults(doctor([own]), "warn")["project: settings"]
+    assert "better: give notify as an environment variable" in found.remedy
+    assert "t0ken" not in str(found)
 
 
 def test_a_password_in_a_file_that_others_may_read(own: Path, closed_port: int) -> None:

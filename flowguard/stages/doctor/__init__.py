@@ -15,6 +15,7 @@ from flowguard.errors import InputError
 from flowguard.stages.doctor.desk import desk_of
 from flowguard.stages.doctor.finding import Answer, Check, Finding, fail, findings, warn
 from flowguard.stages.doctor.machine import machine
+from flowguard.stages.doctor.notified import notified_of
 from flowguard.stages.doctor.project import output_of, pipeline_of, settings_of
 from flowguard.stages.doctor.registered import model_of, objects_of, registry_of
 from flowguard.stages.doctor.scheduled import schedule_of, server_of
@@ -72,6 +73,7 @@ def _all(files: Sequence[Path], folder: Path) -> Iterator[Finding]:
         yield from _noting(server_of(root, scheduled=scheduled), silent, root)
     for root in readable:
         yield from findings(next((desk_of(one) for one, _ in workspaces if one.pipeline.root == root), []))
+        yield from findings(notified_of(root))
     for one, shown in workspaces:
         yield from findings(pipeline_of(one, shown))
         yield from findings([] if _registry(one) in silent else model_of(one, shown))
