@@ -23,6 +23,7 @@ from flowguard.calibration.policy import Decision, FalseAlarmRate, History, Poli
 from flowguard.calibration.ranks import ranked, size_of, threshold_at
 from flowguard.calibration.scores import Score, ScoreName, by_name
 from flowguard.calibration.support import check_support, tails_of
+from flowguard.calibration.too_many import FlaggedShare, too_many
 
 Array = NDArray[np.float64]
 
@@ -280,10 +281,12 @@ class Calibration:
 
         With `cell` they are records of that cell, whose reference alone counts.
         """
-        thresholds = np.repeat(list(self.thresholds.values()), self.sizes)
-        own = np.repeat(np.array(self.cells.names) == cell, self.sizes) if cell else np.ones(self.size, dtype=bool)
-        strange = self.scores[own] > thresholds[own]
-        return check_rate(flags, units, strange, self.score_units[own], self.rate_checked)
+        return check_rate(flags, units, *self._own_flags(cell), self.rate_checked)
+
+    def too_many(self, flags: ArrayLike, units: ArrayLike, *, level: float, cell: str | None = None) -> FlaggedShare:
+        """`too_many` of held-out records, in all or of one cell; wrong with at most `level`."""
+        lots = self.ties == "random"
+        return too_many(flags, units, *self._own_flags(cell), asked=self.rate_checked, level=level, lots=lots)
 
     def check_cells(self, flags: ArrayLike, units: ArrayLike, cell: NDArray[np.str_]) -> dict[str, RateCheck]:
         """`check_rate` within each cell that has held-out records; `cell` (n,) is that of each."""
@@ -292,6 +295,12 @@ class Calibration:
         return {
             name: self.check_rate(flags[mine], units[mine], cell=name) for name, mine in within.items() if mine.any()
         }
+
+    def _own_flags(self, cell: str | None) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """Which records of the reference, or of a cell's, lie above the threshold, and the unit of each."""
+        thresholds = np.repeat(list(self.thresholds.values()), self.sizes)
+        own = np.repeat(np.array(self.cells.names) == cell, self.sizes) if cell else np.ones(self.size, dtype=bool)
+        return self.scores[own] > thresholds[own], self.score_units[own]
 
     def _by_cell(self, array: Array | None) -> list[Array]:
         return np.split(array, np.cumsum(self.sizes)[:-1]) if array is not None else []

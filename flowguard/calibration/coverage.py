@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from flowguard.calibration.clustered import variance_of_mean
+
 
 @dataclass(frozen=True)
 class RateCheck:
@@ -35,13 +37,8 @@ def check_rate(
     the rate beyond an estimated quantile errs as the share beyond the true one does. So se^2 = se_holdout^2 +
     se_calibration^2.
 
-    Records of one unit (a day) are alike, so each part is the linearised variance of a ratio of sums over
-    units (Cochran, "Sampling Techniques", 3rd ed. 1977, 6.4 and 9A.6): for unit u with n_u records of which
-    y_u are flagged, G units, N records, r = sum y_u / N,
-
-        se^2 = G / (G - 1) * sum_u (y_u - r n_u)^2 / N^2,
-
-    and never less than the binomial's asked (1 - asked) / N, which is also all there is when G = 1.
+    Records of one unit (a day) are alike, so each part is the variance of a mean over units, see `clustered`; never
+    less than the binomial's asked (1 - asked) / N, which is also all there is of one unit.
 
     >>> flags, days = [True] + [False] * 99, list(range(100))
     >>> check_rate(flags, days, flags, days, 0.01).within
@@ -68,14 +65,6 @@ def check_rate(
 def _variance(flags: np.ndarray, units: ArrayLike, asked: float) -> float:
     if not len(flags):
         raise ValueError("no calibration record to take the threshold's error from")
-    _, places = np.unique(np.asarray(units), return_inverse=True)
-    if len(places) != len(flags):
-        raise ValueError(f"{len(flags)} flags but {len(places)} units")
-    n = len(flags)
-    binomial = asked * (1 - asked) / n
-    sizes = np.bincount(places).astype(np.float64)
-    groups = len(sizes)
-    if groups < 2:
-        return binomial
-    rest = np.bincount(places, weights=flags) - flags.mean() * sizes
-    return max(binomial, groups / (groups - 1) * float(rest @ rest) / n**2)
+    binomial = asked * (1 - asked) / len(flags)
+    variance, groups = variance_of_mean(flags, units)
+    return binomial if groups < 2 else max(binomial, variance)
