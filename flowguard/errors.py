@@ -44,6 +44,10 @@ class RegistryError(InputError):
     """A model, version or alias is not in the registry."""
 
 
+class GateError(InputError):
+    """A version whose gate failed was to be promoted without a word on that."""
+
+
 class BundleError(FlowguardError):
     """A bundle is damaged, incomplete or was changed after it was sealed."""
 

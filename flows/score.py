@@ -31,6 +31,7 @@ from flowguard.stages.score import ScoredBatch, plan_scoring, score_batch
 
 from flows.artifacts import show_strangest  # isort: skip
 from flows.failed import FAILED  # isort: skip
+from flows.gate import pass_gate  # isort: skip
 from flows.train import train  # isort: skip  (after Prefect's defaults)
 
 plan = task(plan_scoring, name="plan", **RETRY)
@@ -115,7 +116,7 @@ def _follow(pipeline: str, name: str, version: int, then: str, *, since: date | 
             made = task(recalibrate, name="recalibrate", **RETRY)(pipeline, version=version, since=since)
         except CalibrationError as error:
             return f"{name} was not recalibrated: {error}"
-        registered = made.registered
+        registered, gated = made.registered, pass_gate(pipeline, made.registered.version)
     elif then == "train" and deployment.name is not None:
         # A deployed run trains by a deployment: in its own work pool, one at a time, with its own time limit.
         try:
@@ -124,11 +125,13 @@ def _follow(pipeline: str, name: str, version: int, then: str, *, since: date | 
             return f"No training was started: the server has no deployment train/{name}. Run `flowguard deploy`."
         return f"A training was started: train/{name}."
     elif then == "train":
-        registered = train(pipeline).registered
+        trained = train(pipeline)
+        registered, gated = trained.registered, trained.gated
     else:
         return ""
     known = "is there already: there are no other records to make one from" if registered.known else "was made"
-    return f"{registered.version} {known}."
+    of_gate = "" if gated is None else f" {gated.sentence} {gated.note}".rstrip()
+    return f"{registered.version} {known}.{of_gate}"
 
 
 def _figures(result: ScoredBatch) -> dict[str, object]:

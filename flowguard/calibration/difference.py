@@ -99,5 +99,5 @@ def auroc_difference(
 def _below(score: Array, others: Array) -> Array:
     """The share of `others` that lie below each score; ties count half."""
     ordered = np.sort(others)
-    places = [np.searchsorted(ordered, score, side=side) for side in ("left", "right")]  # type: ignore[call-overload]
+    places = [np.searchsorted(ordered, score, side=side) for side in ("left", "right")]
     return np.asarray((places[0] + places[1]) / (2 * len(ordered)))

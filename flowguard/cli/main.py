@@ -21,6 +21,7 @@ from flowguard.cli import (
     doctor,
     drift,
     flagged,
+    gate,
     init,
     metrics,
     models,
@@ -112,7 +113,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 for module in (
     *(init, check, train, score, flagged, cases, why, verdict, verdicts, rules, report),
-    *(drift, models, promote, recalibrate, prune, demo, deploy, notify, review, users, doctor, metrics, schema),
+    *(drift, models, gate, promote, recalibrate, prune, demo, deploy, notify, review, users, doctor, metrics, schema),
 ):
     app.command(module.__name__.rsplit(".", 1)[-1], help=module.__doc__, epilog=f"Example: `{module.EXAMPLE}`")(
         _guarded(module.command)

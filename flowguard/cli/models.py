@@ -56,6 +56,10 @@ def command(
             "created (UTC)",
             "bundle",
         ]
+        if any("gate" in version.tags for version in versions):
+            columns.append("gate")
+            for row, version in zip(rows, versions):
+                row.append(version.tags.get("gate", ""))
         if judged:
             columns += ["precision by verdicts", "missed by verdicts"]
             ranked = any(one.auroc.enough for one in judged.values())

@@ -16,12 +16,15 @@ def command(
     name: str = typer.Argument(..., help="The pipeline's name."),
     version: int = typer.Argument(..., help="The version's number."),
     why: str = typer.Option("", help="Kept in the journal of aliases, with who and when."),
+    despite_gate: bool = typer.Option(
+        False, "--despite-gate", help="Also a version whose gate failed; --why must then say why."
+    ),
     runs: Path = RUNS,
     as_json: bool = output.JSON,
 ) -> None:
     from flowguard.stages.models import promote
 
-    promoted = promote(runs, name, version, why=why)
+    promoted = promote(runs, name, version, why=why, despite_gate=despite_gate)
 
     def tell() -> None:
         before = f" (before: version {promoted.before})" if promoted.before else ""

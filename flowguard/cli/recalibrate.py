@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import typer
 
 from flowguard.cli import output
+from flowguard.cli.gate import promotion, tell_gate
 from flowguard.cli.train import tell_left_out, tell_tails
 
 EXAMPLE = "flowguard recalibrate pipelines/flights.yaml --since 2013-05-01 --until 2013-07-01"
@@ -23,6 +25,7 @@ def command(
     until: datetime | None = typer.Option(None, formats=["%Y-%m-%d"], help="First day that no longer counts."),
     as_json: bool = output.JSON,
 ) -> None:
+    from flowguard.stages.gate.gate import admit, as_gated
     from flowguard.stages.recalibrate import recalibrate
 
     with output.reporting(as_json):
@@ -32,6 +35,8 @@ def command(
             since=since.date() if since else None,
             until=until.date() if until else None,
         )
+        gated = admit(file, made.registered.version.version)
+        made = replace(made, registered=as_gated(made.registered, gated))
 
     def tell() -> None:
         calibrated, registered = made.calibrated, made.registered
@@ -52,9 +57,10 @@ def command(
             )
         known = " (there already)" if registered.known else ""
         output.say(f"Registered {registered.version}{known}. Nothing was trained and nothing was overwritten.")
-        output.next_commands(
-            f"flowguard promote {registered.version.name} {registered.version.version}",
-            f"flowguard models {registered.version.name}",
-        )
+        tell_gate(gated)
+        follow = [f"flowguard models {registered.version.name}"]
+        if gated is not None and not gated.promoted:
+            follow.insert(0, promotion(gated))
+        output.next_commands(*follow)
 
-    output.emit(made, as_json, tell)
+    output.emit({**output.plain(made), "gated": output.plain(gated)}, as_json, tell)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowguard.cli import output
+from flowguard.cli.gate import promotion, tell_gate
 
 if TYPE_CHECKING:
     from flowguard.stages.calibrate import Calibrated
@@ -26,8 +27,9 @@ def command(file: Path = output.PIPELINE, as_json: bool = output.JSON) -> None:
         tell_trained(trained)
         version = trained.registered.version
         follow = [f"flowguard score {file}", f"flowguard models {version.name}"]
-        if "champion" not in version.aliases:
-            follow.insert(0, f"flowguard promote {version.name} {version.version}")
+        tell_gate(trained.gated)
+        if trained.gated is not None and not trained.gated.promoted:
+            follow.insert(0, promotion(trained.gated))
         output.next_commands(*follow)
 
     output.emit(trained, as_json, tell)

@@ -18,7 +18,7 @@ from flowguard.reports.page import (
 from flowguard.reports.picture import run_picture
 from flowguard.reports.render import STYLESHEET, environment, render_batch, render_run
 from flowguard.reports.version import CalibrationCurve, calibration_plot, training_plot
-from flowguard.reports.version_page import AliasLine, CellLine, EstimateLine, VersionReport
+from flowguard.reports.version_page import AliasLine, CellLine, EstimateLine, GateLine, VersionReport
 from flowguard.reports.version_render import flag_plots, render_version, version_plots, version_values
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "DriftReport",
     "EstimateLine",
     "FlaggedRecord",
+    "GateLine",
     "RateLine",
     "RunReport",
     "ScoreHistogram",

@@ -50,6 +50,20 @@ class EstimateLine:
 
 
 @dataclass(frozen=True)
+class GateLine:
+    """One check of the gate: passed, failed, unknown (its records cannot say), told (nothing depends on it)."""
+
+    name: str
+    answer: str
+    words: str
+
+    @property
+    def said(self) -> str:
+        """The answer as people read it."""
+        return {"unknown": "cannot say", "told": "for information"}.get(self.answer, self.answer)
+
+
+@dataclass(frozen=True)
 class VersionReport:
     """One model version.
 
@@ -58,7 +72,8 @@ class VersionReport:
     `unit` were held out for the calibration, of which `curve` has the reference, between the `dates` where its records
     have days. `left_out` and `recalibrated` say in a sentence what it was made without, and from which version's
     weights; "" for nothing. `batches` are those that it scored, `batches_href` leads to the records that it flagged;
-    `estimates` are what verdicts say of it.
+    `estimates` are what verdicts say of it. `gate` is the outcome of its gate, "" where that was never evaluated,
+    `gate_note` says beside whom and when, and `gate_lines` has the checks.
 
     Raises ValueError for a link that is no relative path.
     """
@@ -95,6 +110,9 @@ class VersionReport:
     batches: Sequence[BatchSummary] = ()
     estimates: Sequence[EstimateLine] = ()
     changes: Sequence[AliasLine] = ()
+    gate: str = ""
+    gate_note: str = ""
+    gate_lines: Sequence[GateLine] = ()
     run_href: str = ""
     drift_href: str = ""
     batches_href: str = ""

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from flowguard.spec.columns import Columns, CyclicContext
 from flowguard.spec.notify import NotifySection
+from flowguard.spec.promote import PromoteSection
 from flowguard.spec.retention import RetentionSection
 from flowguard.spec.section import Section, misfit
 from flowguard.spec.sections import (
@@ -82,6 +83,8 @@ class Pipeline(Section):
     """When the data is said to have changed, and what follows."""
     notify: NotifySection = NotifySection()
     """What people are told, and how often at most; to whom is a setting."""
+    promote: PromoteSection = PromoteSection()
+    """What a new version must show before it may score, and who lets it."""
     output: OutputSection = OutputSection()
     """What is written."""
     schedule: ScheduleSection | None = None

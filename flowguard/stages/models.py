@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from flowguard.errors import GateError
 from flowguard.registry import CHALLENGER, CHAMPION, Registry, Version
 from flowguard.review import Quality, quality
+from flowguard.stages.gate.check import recorded, sentences
 from flowguard.stages.workspace import store_in
 from flowguard.store import Change, Store
 
@@ -47,18 +49,28 @@ def qualities(store: Store, name: str) -> dict[int, Quality]:
 
 
 def promote(
-    runs: Path, name: str, version: int, *, who: str = "", why: str = "", expected: int | None = None
+    runs: Path,
+    name: str,
+    version: int,
+    *,
+    who: str = "",
+    why: str = "",
+    expected: int | None = None,
+    despite_gate: bool = False,
 ) -> Promoted:
     """Make `version` the champion: from the next batch on it scores; who did it and why goes to the journal.
 
-    `expected` is the champion that is to be replaced, by default the present one. Raises `RegistryError` when there is
-    no such version, and `StoreError` when another promotion came first: it names who made it.
+    `expected` is the champion that is to be replaced, by default the present one. A version whose gate failed is
+    promoted `despite_gate` alone, for a reason that the journal keeps. Raises `GateError` where that is missing,
+    `RegistryError` when there is no such version, and `StoreError` when another promotion came first: it names who
+    made it.
     """
     registry, store = Registry.at(runs), store_in(runs)
-    registry.resolve(name, version)
+    found = registry.resolve(name, version)
     before = holder(registry, name, CHAMPION)
     if before == version:
-        return Promoted(registry.resolve(name, version), before)
+        return Promoted(found, before)
+    why = _excused(found, why, despite_gate)
     note_outside(store, name, CHAMPION, before)
     challenger = holder(registry, name, CHALLENGER)
     who, why = who or getpass.getuser(), why or "promoted"
@@ -69,6 +81,23 @@ def promote(
         note_outside(store, name, CHALLENGER, challenger)
         store.aliases.record(name, CHALLENGER, expected_from=version, to=None, who=who, why=why)
     return Promoted(registry.resolve(name, version), before)
+
+
+def _excused(version: Version, why: str, despite_gate: bool) -> str:
+    """What the journal says of why; a gate that failed has to be overruled, for a reason."""
+    known = recorded(version.tags)
+    if known is None or known.outcome != "failed":
+        return why
+    against = f" against version {known.champion}" if known.champion is not None else ""
+    said = f"The gate of {version} failed{against}: {sentences(known.checks)}"
+    if not despite_gate:
+        raise GateError(
+            f"{said} It was not promoted. Train a better one, or promote it all the same, for a reason that the "
+            f"journal keeps: `flowguard promote {version.name} {version.version} --despite-gate --why REASON`."
+        )
+    if not why.strip():
+        raise GateError(f"{said} To promote it despite that, say why: the journal keeps the reason.")
+    return f"{why} (despite the gate: {', '.join(known.failed)})"
 
 
 def holder(registry: Registry, name: str, alias: str) -> int | None:

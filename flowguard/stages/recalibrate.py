@@ -23,15 +23,13 @@ from flowguard.registry import Version
 from flowguard.spec.sections import CalibrationSection
 from flowguard.stages.calibrate import Calibrated, cells_of, seal
 from flowguard.stages.deal import time_of
+from flowguard.stages.dealing import Dealing
 from flowguard.stages.exclude import Excluded, Exclusion
 from flowguard.stages.progress import work
 from flowguard.stages.register import Registered, register
 from flowguard.stages.score import detector_of
 from flowguard.stages.workspace import Workspace
-from flowguard.tables import Fingerprint, part_of, unit_of
-from flowguard.tables.period import Days
-
-_TRAINED = ("train", "validation")
+from flowguard.tables import Fingerprint, unit_of
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def recalibrate(
     note(version=parent.version)
     detector = detector_of(workspace, parent)
     period = (since, until) if since or until else (spec.split.since, spec.split.until)
-    dealing = _Dealing.of(detector, spec.split.model_dump(mode="json"))
+    dealing = _dealing(detector, spec.split.model_dump(mode="json"))
     drafts = workspace.folder / "work"
     drafts.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".recalibrating-", dir=drafts))
@@ -111,7 +109,8 @@ def recalibrate(
         counts = detectors.group_counts(by, training, detector.encoder)
         cells = cells_of(spec, counts, share=len(held["calibration"]) / max(1, sum(counts.values())))
         facts, left_out = dict(detector.provenance), exclusion.made
-        origin = {"version": parent.version, "bundle": parent.digest, "period": [str(day) for day in period if day]}
+        days = [str(day or "") for day in period] if any(period) else []
+        origin = {"version": parent.version, "bundle": parent.digest, "period": days}
         # What the weights were trained without stays known; the calibration is of other records.
         trained_without = facts.pop("excluded", None)
         trained_without = facts.get("recalibrated", {"excluded": trained_without}).get("excluded")
@@ -143,38 +142,13 @@ def recalibrate(
     return Recalibrated(parent, made, registered, left_out)
 
 
-@dataclass(frozen=True)
-class _Dealing:
-    """How a version's records were dealt out when it was trained, so that none of them calibrates it."""
-
-    unit: tuple[str, ...]
-    shares: Mapping[str, float]
-    salt: str
-    since: dt.date | None
-    until: dt.date | None
-
-    @classmethod
-    def of(cls, detector: Detector, split: Mapping[str, Any]) -> _Dealing:
-        """From the version's own provenance; refused where the pipeline file now deals out otherwise."""
-        then = detector.provenance["split"]
-        for name in ("unit", "train", "validation", "calibration", "holdout", "salt"):
-            if then[name] != split[name]:
-                raise CalibrationError(
-                    f"split.{name} is {split[name]!r} now and was {then[name]!r} when the version was trained: which "
-                    "records it was trained on could no longer be told. Put it back, or train a new version."
-                )
-        days = [None if then[name] is None else dt.date.fromisoformat(then[name]) for name in ("since", "until")]
-        shares = {name: then[name] for name in (*_TRAINED, "calibration", "holdout")}
-        return cls(tuple(detector.provenance["dealt_by"]), shares, then["salt"], *days)
-
-    def parts(self, chunk: pa.RecordBatch, time: str | None) -> np.ndarray:
-        """The part of each record, (n,)."""
-        found = part_of(chunk, unit=self.unit, shares=self.shares, salt=self.salt)
-        if time is None:
-            return found
-        late = {name: self.shares[name] for name in ("calibration", "holdout")}
-        whole = sum(late.values())
-        fresh = part_of(
-            chunk, unit=self.unit, shares={name: share / whole for name, share in late.items()}, salt=self.salt
-        )
-        return np.where(Days(self.since, self.until).mask(chunk.column(time)), found, fresh)
+def _dealing(detector: Detector, split: Mapping[str, Any]) -> Dealing:
+    """How the version's records were dealt out; refused where the pipeline file now deals out otherwise."""
+    then = detector.provenance["split"]
+    for name in ("unit", "train", "validation", "calibration", "holdout", "salt"):
+        if then[name] != split[name]:
+            raise CalibrationError(
+                f"split.{name} is {split[name]!r} now and was {then[name]!r} when the version was trained: which "
+                "records it was trained on could no longer be told. Put it back, or train a new version."
+            )
+    return Dealing.of(detector)

@@ -16,11 +16,13 @@ from flowguard.reports import (
     CalibrationCurve,
     CellLine,
     EstimateLine,
+    GateLine,
     VersionReport,
     href,
     render_version,
 )
 from flowguard.review import Quality
+from flowguard.stages.gate.check import Recorded, recorded
 from flowguard.stages.models import qualities
 from flowguard.stages.pages import RUN, batch_page, drift_page, pages_of, version_page
 from flowguard.stages.rates import asked_share, holdout_line
@@ -76,6 +78,7 @@ def version_report(
     calibration, facts = detector.calibration, detector.provenance
     assert calibration is not None, "only calibrated versions are registered"
     unit = workspace.pipeline.unit_noun
+    gate = None if version is None else recorded(version.tags)
     held, model = facts.get("holdout"), dict(facts.get("model", {}))
     features = list(detector.encoder.feature_names)
     return VersionReport(
@@ -110,6 +113,9 @@ def version_report(
         batches=batches,
         estimates=estimates(quality),
         changes=alias_lines(changes, None if version is None else version.version),
+        gate="" if gate is None else gate.outcome,
+        gate_note="" if gate is None else _gate_note(gate),
+        gate_lines=[] if gate is None else [GateLine(one.name, one.answer, one.sentence) for one in gate.checks],
         **more,
     )
 
@@ -212,6 +218,11 @@ def _provenance(detector: Detector, version: Version | None) -> list[tuple[str, 
     return [(name, value) for name, value in said.items() if value]
 
 
+def _gate_note(gate: Recorded) -> str:
+    against = "" if gate.champion is None else f", compared with version {gate.champion}"
+    return f"Evaluated {gate.at[:16].replace('T', ' ')} UTC{against}, on records that were used for nothing else."
+
+
 def _left_out(facts: Mapping[str, Any]) -> str:
     records = (facts.get("excluded") or {}).get("records", {})
     total = sum(records.values())
@@ -226,8 +237,8 @@ def _recalibrated(facts: Mapping[str, Any]) -> str:
     origin = facts.get("recalibrated")
     if not origin:
         return ""
-    period = list(origin.get("period") or ())
-    on = f", on records of {period[0]} to {period[1]}" if len(period) == 2 else ""
+    since, until = [*(origin.get("period") or ()), "", ""][:2]
+    on = f", on records of {since or 'the beginning'} to {until or 'the end'}" if since or until else ""
     return f"Recalibrated from version {origin['version']}, whose weights it has{on}."
 
 

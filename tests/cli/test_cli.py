@@ -25,7 +25,7 @@ from tests.conftest import meters, write_project
 
 COMMANDS = (
     *("init", "check", "train", "score", "flagged", "cases", "why", "verdict", "verdicts", "rules", "report", "drift"),
-    *("models", "promote", "recalibrate", "prune", "demo", "deploy", "notify", "review", "users"),
+    *("models", "gate", "promote", "recalibrate", "prune", "demo", "deploy", "notify", "review", "users"),
     *("doctor", "metrics", "schema"),
 )
 

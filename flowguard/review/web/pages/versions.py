@@ -123,12 +123,24 @@ def make_champion(
     version: int,
     why: str = Form(default="", max_length=1000),
     champion: str = Form(default=""),
+    despite_gate: bool = Form(default=False),
     workspace: Workspace = Depends(workspace_of),
     user: User = Depends(ADMIN),
 ) -> Response:
-    """Let a version score from the next batch on; an older one to roll back. `champion` is whom the page showed."""
+    """Let a version score from the next batch on; an older one to roll back. `champion` is whom the page showed.
+
+    `despite_gate`: the page showed that the gate failed, and `why` has the reason.
+    """
     expected = int(champion) if champion.isascii() and champion.isdigit() and len(champion) < 10 else None
-    done = promote(workspace.runs, pipeline, version, who=user.name, why=why.strip(), expected=expected)
+    done = promote(
+        workspace.runs,
+        pipeline,
+        version,
+        who=user.name,
+        why=why.strip(),
+        expected=expected,
+        despite_gate=despite_gate,
+    )
     flash(request, f"Version {done.champion.version} is the champion: it scores from the next batch on.")
     return RedirectResponse(f"/p/{quote(pipeline, safe='')}{ROOM}/{version}", status_code=303)
 
