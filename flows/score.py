@@ -24,6 +24,7 @@ from flowguard.calibration.drift import DriftRecord
 from flowguard.errors import CalibrationError
 from flowguard.spec import load_pipeline
 from flowguard.stages.enqueue import enqueue
+from flowguard.stages.gate.gate import as_gated
 from flowguard.stages.notify import notify_scored
 from flowguard.stages.progress import say, work
 from flowguard.stages.recalibrate import recalibrate
@@ -116,7 +117,8 @@ def _follow(pipeline: str, name: str, version: int, then: str, *, since: date | 
             made = task(recalibrate, name="recalibrate", **RETRY)(pipeline, version=version, since=since)
         except CalibrationError as error:
             return f"{name} was not recalibrated: {error}"
-        registered, gated = made.registered, pass_gate(pipeline, made.registered.version)
+        gated = pass_gate(pipeline, made.registered.version)
+        registered = as_gated(made.registered, gated)
     elif then == "train" and deployment.name is not None:
         # A deployed run trains by a deployment: in its own work pool, one at a time, with its own time limit.
         try:

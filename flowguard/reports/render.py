@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from flowguard.explain.words import number, percent
+from flowguard.explain.words import number, percent, visible
 from flowguard.reports import sentences
 from flowguard.reports.card import card, kept
 from flowguard.reports.cells import cell
@@ -115,6 +115,7 @@ def environment(*folders: Path) -> Environment:
     )
     made.filters.update(
         cell=cell,
+        visible=visible,
         number=number,
         percent=percent,
         rate=sentences.rate,

@@ -25,7 +25,7 @@ from flowguard.errors import InputError, PipelineError
 from flowguard.stages.drift import drift
 from flowguard.stages.flagged import flagged
 from flowguard.stages.manifest import latest
-from flowguard.stages.models import models
+from flowguard.stages.models import journal, models
 from flowguard.stages.verdicts import decide
 from flowguard.stages.workspace import Workspace
 from flows.artifacts import plain
@@ -107,6 +107,7 @@ def emitted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     monkeypatch.setattr("flows.score.emit_event", emit)
     monkeypatch.setattr("flows.monitor.emit_event", emit)
+    monkeypatch.setattr("flows.gate.emit_event", emit)
     return kept
 
 
@@ -224,6 +225,48 @@ def test_what_is_old_is_pruned_and_what_goes_and_stays_is_told(project: Path) ->
     assert score(path) == []
 
 
+def test_a_failed_gate_is_told_as_an_event_and_on_the_page_of_the_training(
+    project: Path, emitted: list[dict[str, Any]]
+) -> None:
+    text = project.read_text(encoding="utf-8")
+    assert train(str(project)).gated is None, "the champion has nothing to show"
+    project.write_text(text.replace("epochs: 3", "epochs: 1") + "promote: {by: gate}\n", encoding="utf-8")
+    trained = train(str(project))
+    assert trained.gated is not None
+    assert trained.registered.version.tags["gate"] == "failed"
+    (event,) = emitted
+    assert (event["event"], event["resource"]["prefect.resource.id"]) == ("flowguard.gate", "flowguard.pipeline.meters")
+    assert event["payload"] == {
+        "version": 2,
+        "champion": 1,
+        "failed": ["likelihood"],
+        "sentence": trained.gated.sentence,
+    }
+    page = artifacts("meters-version")[-1]
+    assert "- gate: **failed**." in page
+    assert "- likelihood: failed. 283 records that neither version knows are" in page
+    assert "- verdicts: cannot say. " in page
+    registry = Workspace.open(project).registry
+    assert registry.resolve("meters").version == 1
+    project.write_text(text.replace("epochs: 3", "epochs: 8") + "promote: {by: gate}\n", encoding="utf-8")
+    assert train(str(project)).registered.version.aliases == ("champion",)
+    assert "- gate: **passed**. The gate made it the champion." in artifacts("meters-version")[-1]
+    assert len(emitted) == 1, "what passes is no event"
+
+
+def test_a_training_that_drift_brought_about_passes_the_gate_too(project: Path, emitted: list[dict[str, Any]]) -> None:
+    for number in range(3, 6):
+        table = meters(1000, number)
+        shifted = table.set_column(3, "power", pc.add(table["power"], 3.0))
+        pq.write_table(shifted, project.parents[1] / "data" / f"then{number}.parquet")
+    with project.open("a", encoding="utf-8") as stream:
+        stream.write("promote: {by: gate}\n")
+    told = _follow(str(project), "meters", 1, "train", since=None)
+    assert told.startswith("meters version 2 (champion) was made. meters version 2 passed the gate against version 1.")
+    assert told.endswith("The gate made it the champion.")
+    assert emitted == []
+
+
 def test_the_name_of_a_run_says_what_was_asked_for(project: Path) -> None:
     score(str(project), batch="part1")
     with get_client(sync_client=True) as client:
@@ -268,6 +311,27 @@ def test_an_alarm_is_told_as_an_event_and_an_artifact_and_a_challenger_follows_w
     challenger = registry.resolve("meters", "challenger")
     assert challenger.version == 2
     assert registry.resolve("meters", "champion").version == 1, "nothing is promoted by itself"
+
+
+@pytest.mark.e2e
+def test_drift_a_challenger_the_gate_and_the_next_run_scores_with_it(
+    project: Path, emitted: list[dict[str, Any]]
+) -> None:
+    """Nobody touches it: an alarm makes a challenger, which passes the gate and scores from the next run on."""
+    path = planted(project, "recalibrate")
+    with project.open("a", encoding="utf-8") as stream:
+        stream.write("promote: {by: gate}\n")
+    results = score(path)
+    assert {one.manifest.version for one in results} == {1}, "a run never mixes two versions"
+    assert {one["event"] for one in emitted} == {"flowguard.drift"}
+    told = drift_artifacts()[-1]
+    assert "meters version 2 (champion) was made. meters version 2 passed the gate against version 1." in told
+    assert "The gate made it the champion." in told
+    last = [one for one in journal(project.parents[1] / "runs", "meters") if one.alias == "champion"][-1]
+    assert (last.from_version, last.to_version, last.who) == (1, 2, "gate")
+    pq.write_table(meters(40, 99), project.parents[1] / "data" / "then99.parquet")
+    (next_day,) = score(path, batch="then99")
+    assert next_day.manifest.version == 2
 
 
 @pytest.mark.e2e

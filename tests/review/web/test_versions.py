@@ -11,6 +11,7 @@ from flowguard.registry import Registry, Version
 from flowguard.review.access import hashed
 from flowguard.stages.models import promote
 from flowguard.stages.recalibrate import recalibrate
+from flowguard.stages.train import train
 from flowguard.stages.verdicts import decide
 from flowguard.stages.workspace import Workspace
 from flowguard.store import Wanted
@@ -170,3 +171,29 @@ def test_an_admin_makes_a_version_the_champion_and_a_reviewer_cannot(tmp_path: P
     assert "promote" not in other.get("/p/meters/versions/2").text
     form = {"csrftoken": token(other, "/queue"), "champion": "1"}
     assert other.post("/p/meters/versions/2/promote", data=form).status_code == 403
+
+
+def test_a_version_whose_gate_failed_is_promoted_for_a_reason_alone(tmp_path: Path, path: Path) -> None:
+    mine = tmp_path / "project"
+    shutil.copytree(path.parents[1], mine)
+    pipeline = mine / "pipelines" / path.name
+    pipeline.write_text(pipeline.read_text().replace("epochs: 3", "epochs: 1"))
+    trained = train(pipeline)
+    assert trained.gated is not None
+    assert trained.gated.outcome == "failed"
+    desk = browser(pipeline)
+    assert '<span class="when">gate failed</span>' in desk.get("/p/meters/versions").text
+    page = desk.get("/p/meters/versions/3").text
+    words = next(one.sentence for one in trained.gated.checks if one.name == "likelihood")
+    assert page.count(words) == 2, "among the checks, and above the form"
+    assert '<input type="hidden" name="despite_gate" value="true">' in page
+    assert 'name="why" maxlength="1000" autocomplete="off" required>' in page
+    assert "despite_gate" not in desk.get("/p/meters/versions/1").text
+    form = {"csrftoken": token(desk, "/queue"), "champion": "2", "why": "I know better"}
+    refused = desk.post("/p/meters/versions/3/promote", data=form)  # as a page has it from before the gate
+    assert refused.status_code == 400
+    assert words in refused.text
+    form |= {"despite_gate": "true"}
+    assert desk.post("/p/meters/versions/3/promote", data=form | {"why": " "}).status_code == 400
+    assert desk.post("/p/meters/versions/3/promote", data=form).status_code == 303
+    assert "I know better (despite the gate: likelihood)" in desk.get("/p/meters/versions/3").text
