@@ -170,9 +170,12 @@ def test_the_automations_of_the_docs_are_taken_and_act_on_events(server: Server,
         assert {one["name"] for one in asked(f"{server.api}/automations/filter", {})} == {
             "A batch is late or empty",
             "Recalibrate flights after drift",
+            "A version failed the gate",
             "A run whose machine was lost has crashed",
         }
-        for event, sentence in (("flowguard.late", "Batch 2026-01-06 is not there."), ("flowguard.drift", "")):
+        failed = "flights version 2 failed the gate."
+        events = {"flowguard.late": "Batch 2026-01-06 is not there.", "flowguard.gate": failed, "flowguard.drift": ""}
+        for event, sentence in events.items():
             payload = json.dumps({"sentence": sentence})
             about = ("--resource", "prefect.resource.name=flights")
             server.call(
@@ -181,9 +184,10 @@ def test_the_automations_of_the_docs_are_taken_and_act_on_events(server: Server,
                 cwd=tmp_path,
             )
         deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and not (heard and server.planned("recalibrate/flights")):
+        while time.monotonic() < deadline and not (len(heard) == 2 and server.planned("recalibrate/flights")):
             time.sleep(0.5)
-    assert heard == [{"said": "flowguard: flights: Batch 2026-01-06 is not there."}]
+    said = sorted(one["said"] for one in heard)
+    assert said == ["flowguard: flights: Batch 2026-01-06 is not there.", f"flowguard: flights: {failed}"]
     assert server.planned("recalibrate/flights") == 1, "drift started one run"
 
 
