@@ -29,7 +29,7 @@ from tests.e2e.process import plain_environment, running, wait_until
 from tests.e2e.web import answers, asked, free_port
 
 BIN = Path(sys.executable).parent
-SINCE = "2013-07-20"
+SINCE = "2013-07-29"
 
 
 def main(arguments: list[str]) -> None:
@@ -64,6 +64,7 @@ def services(project: Path, scratch: Path) -> Iterator[tuple[str, str, str]]:
     environment = plain_environment(
         PREFECT_HOME=str(scratch / "prefect"),
         PREFECT_API_URL=f"{prefect}/api",
+        PREFECT_SERVER_UI_API_URL=f"{prefect}/api",
         PREFECT_SERVER_ANALYTICS_ENABLED="false",
         PREFECT_WORKER_QUERY_SECONDS="2",
         MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
@@ -109,8 +110,7 @@ def newest(prefect: str, key: str) -> str:
 def shot(browser: Browser, address: str, height: int) -> Image.Image:
     """The upper part of a page, once it has drawn itself."""
     with visit(browser, address, viewport={"width": WIDE, "height": height}) as seen:
-        seen.page.wait_for_load_state("networkidle")
-        seen.page.wait_for_timeout(3000)
+        seen.page.wait_for_timeout(6000)  # its network is never idle: it goes on asking
         return Image.open(io.BytesIO(seen.page.screenshot()))
 
 
