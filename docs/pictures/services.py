@@ -29,7 +29,9 @@ from tests.e2e.process import plain_environment, running, wait_until
 from tests.e2e.web import answers, asked, free_port
 
 BIN = Path(sys.executable).parent
-SINCE = "2013-07-29"
+SINCE = "2013-12-24"
+#: MLflow puts an assistant on the right of its pages, which nobody here has set up: it is cut off.
+ASIDE = 310
 
 
 def main(arguments: list[str]) -> None:
@@ -50,10 +52,10 @@ def main(arguments: list[str]) -> None:
                 ("prefect-deployments", f"{prefect}/deployments", 620),
                 ("prefect-run", f"{prefect}/runs/flow-run/{run}", 900),
                 ("prefect-strangest", f"{prefect}/artifacts/artifact/{artifact}", 800),
-                ("mlflow-version", f"{mlflow}/#/models/flights/versions/1", 900),
-                ("mlflow-training", f"{training}/model-metrics", 900),
+                ("mlflow-version", f"{mlflow}/#/models/flights/versions/1", 780),
+                ("mlflow-training", training, 900),
             ):
-                keep(name, shot(browser, address, height))
+                keep(name, shot(browser, address, height, aside=ASIDE if name.startswith("mlflow") else 0))
 
 
 @contextmanager
@@ -107,11 +109,11 @@ def newest(prefect: str, key: str) -> str:
     return str(known[0]["latest_id"] if "latest_id" in known[0] else known[0]["id"])
 
 
-def shot(browser: Browser, address: str, height: int) -> Image.Image:
-    """The upper part of a page, once it has drawn itself."""
-    with visit(browser, address, viewport={"width": WIDE, "height": height}) as seen:
+def shot(browser: Browser, address: str, height: int, *, aside: int) -> Image.Image:
+    """The upper part of a page, once it has drawn itself, without so many pixels on its right."""
+    with visit(browser, address, viewport={"width": WIDE + aside, "height": height}) as seen:
         seen.page.wait_for_timeout(6000)  # its network is never idle: it goes on asking
-        return Image.open(io.BytesIO(seen.page.screenshot()))
+        return Image.open(io.BytesIO(seen.page.screenshot(clip={"x": 0, "y": 0, "width": WIDE, "height": height})))
 
 
 if __name__ == "__main__":
