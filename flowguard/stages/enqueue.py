@@ -95,6 +95,7 @@ def _put(workspace: Workspace, manifest: Manifest) -> int:
     source = workspace.pipeline.source
     key = tuple(name for name in source.key if name not in source.redact)
     hidden = {*source.redact, *detector.redact}
+    since = not {*source.redact} <= {*detector.redact}
     drawn = drawn_of(workspace, manifest, key)
     also = {manifest.batch: [one.record_id for one in drawn]}
     with workspace.source() as opened:
@@ -110,7 +111,9 @@ def _put(workspace: Workspace, manifest: Manifest) -> int:
     )
     records = [
         *(
-            replace(_flagged(one, found, in_case.get(one.record_id), context, hidden), rule=kept.get(one.record_id))
+            replace(
+                _flagged(one, found, in_case.get(one.record_id), context, hidden, since), rule=kept.get(one.record_id)
+            )
             for one in found.records.values()
         ),
         *(_drawn(one, found, context, hidden) for one in drawn),
@@ -168,10 +171,10 @@ def _batch(workspace: Workspace, manifest: Manifest, detector: Detector) -> Queu
 
 
 def _flagged(
-    one: Flagged, found: Cases, case_id: str | None, context: Sequence[str], hidden: Collection[str]
+    one: Flagged, found: Cases, case_id: str | None, context: Sequence[str], hidden: Collection[str], since: bool
 ) -> QueuedRecord:
     values = found.surroundings.whole(one.batch, one.record_id)
-    reasons = [_told(reason, hidden) for reason in one.reasons]
+    reasons = [_told(reason, hidden, since) for reason in one.reasons]
     columns = dict.fromkeys(name for reason in one.reasons for name in (reason.column, reason.partner) if name)
     return QueuedRecord(
         batch=one.batch,
@@ -230,10 +233,15 @@ def _shown(values: Mapping[str, Any], hidden: Collection[str]) -> dict[str, Any]
     return {str(name): plain(value) for name, value in values.items() if name not in hidden}
 
 
-def _told(reason: Reason, hidden: Collection[str]) -> Reason:
-    """The reason as it may be shown: of a redacted column nothing but that it is unusual."""
+def _told(reason: Reason, hidden: Collection[str], since: bool) -> Reason:
+    """The reason as it may be shown: of a redacted column nothing but that it is unusual.
+
+    `since`: a column was redacted after the version was trained, which may have told its value as what others are
+    expected for.
+    """
     if not {reason.column, reason.partner} & set(hidden):
-        return reason
+        said, given, _ = reason.words.partition(" expected for ")
+        return replace(reason, words=f"{said} expected") if since and given else reason
     return Reason(
         record_id=reason.record_id,
         rank=reason.rank,

@@ -100,10 +100,17 @@ def test_a_batch_that_was_not_scored_is_named(odd: Path) -> None:
         enqueue(odd, batches=["part9"])
 
 
+def told(pipeline: Path) -> list[str]:
+    return [reason["words"] for one in queued(pipeline) for reason in one.document["reasons"]]
+
+
 def test_redacted_columns_are_not_in_the_queue(odd: Path) -> None:
     text = odd.read_text(encoding="utf-8")
-    odd.write_text(text.replace("  key: [id]", "  key: [id]\n  redact: [id, hour]"), encoding="utf-8")
     enqueue(odd)
+    assert any(" expected for " in words for words in told(odd)), "what others are expected for is told otherwise"
+    odd.write_text(text.replace("  key: [id]", "  key: [id]\n  redact: [id, hour]"), encoding="utf-8")
+    enqueue(odd, again=True)
+    assert not any(" for " in words for words in told(odd))
     store = Workspace.open(odd).store
     assert set(store.queue.marks("meters", "odd")) == {"", "site"}
     for one in [*queued(odd), *queued(odd, kind="drawn")]:
