@@ -234,17 +234,34 @@ def test_each_group_keeps_its_rate_by_itself(grouped: Path) -> None:
     held, asked = evaluate(workspace, detector, None), PromoteSection()
     good = false_alarms(detector, held, asked)
     assert good.answer == "passed"
-    assert good.sentence.startswith(
-        "In none of 2 groups are more flagged than 5.00 %, as was asked, and chance explain"
-    )
+    assert "of 283 held-out records are flagged, " in good.sentence
+    assert good.sentence.endswith("In no group too many, of 2.")
     south = held.new.group == "site=south"
     odd = np.where(south & (np.cumsum(south) <= 30), 0.01, np.where(south, held.new.p_value, 1.0))
     bad = false_alarms(detector, replace(held, new=replace(held.new, p_value=odd)), asked)
     assert bad.answer == "failed"
-    assert bad.sentence.startswith("site=south: ")
-    assert "site=north" not in bad.sentence, "it keeps its rate, and would hide the other"
+    assert bad.sentence.startswith("site=south: 34 of 137 held-out records are flagged, 24.8 % where 5.00 % is asked")
+    assert "site=north" not in bad.sentence
     hidden = false_alarms(replace(detector, redact=["site"]), replace(held, new=replace(held.new, p_value=odd)), asked)
     assert hidden.sentence.startswith("group 2: ")
+    few = evaluate(workspace, detector, None)
+    some = np.flatnonzero(south)[:10].tolist() + np.flatnonzero(~south).tolist()
+    part = replace(few.new, **{name: getattr(few.new, name)[some] for name in vars(few.new)})
+    told = false_alarms(detector, replace(few, new=part, unit=few.unit[some]), asked)
+    assert told.sentence.endswith("In no group too many, of 2 of which 1 held too few records out to say.")
+
+
+def test_a_group_that_flags_too_many_is_found_where_the_others_hide_it(grouped: Path) -> None:
+    workspace = Workspace.open(grouped)
+    detector = detector_of(workspace, workspace.registry.resolve("meters", 1))
+    held = evaluate(workspace, detector, None)
+    south = held.new.group == "site=south"
+    odd = np.where(south & (np.cumsum(south) <= 22), 0.01, 1.0)
+    found = false_alarms(detector, replace(held, new=replace(held.new, p_value=odd)), PromoteSection())
+    assert found.answer == "failed"
+    assert (
+        "In all, 22 of 283 held-out records are flagged, 7.77 % where 5.00 % is asked: too many from" in found.sentence
+    )
 
 
 def test_a_score_that_is_no_number_and_one_that_the_champion_has_fail(trained_project: Path) -> None:

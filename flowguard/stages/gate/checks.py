@@ -49,46 +49,42 @@ def scores(detector: Detector, held: HeldOut) -> Check:
 
 
 def false_alarms(detector: Detector, held: HeldOut, asked: PromoteSection) -> Check:
-    """Not more of its hold-out are flagged than chance explains, in any cell; the level is shared by the cells."""
+    """Not more of its hold-out are flagged than chance explains: in all, and in each cell where there are several.
+
+    The tests share the level (Bonferroni): one half is for all of it, the other for the cells. All cells together
+    count as one calibration on all their records, whose flagged share varies as much where hold-out and calibration
+    have the cells in the same proportions.
+    """
     calibration = detector.calibration
     assert calibration is not None
     rows = held.new.scored
     if not rows.any():
         return Check("rate", "unknown", "No record was held out to compare the rate on.")
-    flags = held.new.p_value[rows] <= calibration.rate_checked
-    units, group = held.unit[rows], held.new.group[rows]
-    names = [name for name in calibration.cells.names if (group == name).any()]
-    level = asked.level / len(names)
+    flags, units, group = held.new.p_value[rows] <= calibration.rate_checked, held.unit[rows], held.new.group[rows]
+    cells = calibration.cells.names
+    names = [name for name in cells if (group == name).any()] if len(cells) > 1 else []
+    level = asked.level / 2 if names else asked.level
+    whole = calibration.too_many(flags, units, level=level)
+    flagged = "flagged" if isinstance(calibration.policy, FalseAlarmRate) else "given such p-values"
+    said, limit = _on_rate(whole, flagged), _number(whole.limit)
+    if len(cells) == 1:
+        return Check("rate", _answer(whole), said, whole.observed, limit)
     found = {
-        name: calibration.too_many(
-            flags[group == name],
-            units[group == name],
-            level=level,
-            cell=name if len(calibration.sizes) > 1 else None,
-        )
+        name: calibration.too_many(flags[group == name], units[group == name], level=level / len(names), cell=name)
         for name in names
     }
-    hidden = bool(set(detector.redact) & set(calibration.cells.by))
-    shown = {name: f"group {place}" if hidden else name for place, name in enumerate(calibration.cells.names, start=1)}
-    flagged = "flagged" if isinstance(calibration.policy, FalseAlarmRate) else "given such p-values"
-    if len(calibration.sizes) == 1:
-        (one,) = found.values()
-        return Check("rate", _answer(one), _on_rate(one, flagged), one.observed, _number(one.limit))
     many = [name for name in names if found[name].too_many]
-    silent = [name for name in calibration.cells.names if name not in found or not found[name].conclusive]
-    worst = max(found.values(), key=lambda one: one.observed)
     if many:
-        listed = "; ".join(f"{shown[name]}: {_on_rate(found[name], flagged)}" for name in many[:_NAMED])
-        more = f" So do {len(many) - _NAMED:,} more." if len(many) > _NAMED else ""
-        return Check("rate", "failed", f"{listed}{more}", found[many[0]].observed, _number(found[many[0]].limit))
-    said = (
-        f"In none of {count(len(names), 'group')} are more {flagged} than {rate(calibration.rate_checked)}, "
-        f"as was asked, and chance explain (the highest share is {rate(worst.observed)})."
-    )
-    if silent:
-        said += f" {count(len(silent), 'group')} of {len(calibration.sizes):,} held too few records out to say."
-    answer: Answer = "unknown" if len(silent) == len(calibration.sizes) else "passed"
-    return Check("rate", answer, said, worst.observed, _number(worst.limit))
+        hidden = bool(set(detector.redact) & set(calibration.cells.by))
+        shown = {name: f"group {place}" if hidden else name for place, name in enumerate(cells, start=1)}
+        listed = " ".join(f"{shown[name]}: {_on_rate(found[name], flagged)}" for name in many[:_NAMED])
+        more = f" So it is in {count(len(many) - _NAMED, 'more group')}." if len(many) > _NAMED else ""
+        worst = found[many[0]]
+        return Check("rate", "failed", f"{listed}{more} In all, {said}", worst.observed, _number(worst.limit))
+    silent = sum(name not in found or not found[name].conclusive for name in cells)
+    by_group = f"In no group too many, of {len(cells):,}"
+    by_group += f" of which {silent:,} held too few records out to say." if silent else "."
+    return Check("rate", _answer(whole), f"{said} {by_group}", whole.observed, limit)
 
 
 def likelihood(detector: Detector, champion: Detector | None, held: HeldOut, asked: PromoteSection) -> Check:
