@@ -41,7 +41,7 @@ test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not e2e" --ignore=tests/e2e --durations=10
 
 e2e: $(E2E_READY)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder -m e2e --durations=40
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m e2e --durations=40
 
 pictures: $(E2E_READY)
 	$(BIN)/python -m docs.pictures.desk

@@ -11,8 +11,10 @@ from prefect.logging import get_run_logger
 from flowguard.registry import Version
 from flowguard.stages.gate.check import Gated
 from flowguard.stages.gate.gate import admit
+from flowguard.stages.notify import notify_gate
 
 admit_version = task(admit, name="gate", **RETRY)
+tell_people = task(notify_gate, name="notify")
 
 
 def pass_gate(pipeline: str, version: Version) -> Gated | None:
@@ -30,6 +32,8 @@ def pass_gate(pipeline: str, version: Version) -> Gated | None:
                 "sentence": gated.sentence,
             },
         )
+    if gated is not None:
+        tell_people(pipeline, gated)
     return gated
 
 

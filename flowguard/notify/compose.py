@@ -114,6 +114,14 @@ def _empty(name: str, found: Sequence[_Document], root: str) -> tuple[str, list[
     return f"{harmless(name)}: {where} empty", [*lines, *_more(found), *_link("Open the pipeline", root, "")]
 
 
+def _gate(name: str, found: Sequence[_Document], root: str) -> tuple[str, list[Line]]:
+    lines = [Line(harmless(one["sentence"], 500)) for one in reversed(found[-BATCHES:])]
+    last = found[-1]
+    what = "scores from the next run on" if last["promoted"] else "failed its gate"
+    title = f"{harmless(name)}: version {last['version']} {what}"
+    return title, [*lines, *_more(found), *_link("Open the version", root, f"/versions/{last['version']}")]
+
+
 def _failed_run(name: str, found: Sequence[_Document], root: str) -> tuple[str, list[Line]]:
     lines = []
     for one in reversed(found[-BATCHES:]):
@@ -141,6 +149,7 @@ _KINDS: dict[str, Callable[[str, Sequence[_Document], str], tuple[str, list[Line
     "drift": _drift,
     "late": _late,
     "empty": _empty,
+    "gate": _gate,
     "failed": _failed_run,
 }
 _MOODS: dict[str, Mood] = {"failed": "failure"}

@@ -10,8 +10,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from flowguard.spec.section import Section, distinct, misfit
 
-#: What can be told: records were flagged, the data changed, a batch is not there, one holds no record, a run failed.
-Told = Literal["flagged", "drift", "late", "empty", "failed"]
+#: What can be told: records were flagged, the data changed, a batch is not there, one holds no record, a version failed
+#: its gate or was promoted by it, a run failed.
+Told = Literal["flagged", "drift", "late", "empty", "gate", "failed"]
 TOLD: tuple[Told, ...] = get_args(Told)
 _SPAN = re.compile(r"^(\d{1,4}) ?(m|h|d)$")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -31,8 +32,8 @@ class NotifySection(Section):
         AfterValidator(distinct),
     ] = Field(default=TOLD, examples=[["flagged", "failed"]])
     """Of what: flagged, records that nobody has decided on; drift, an alarm (not with `drift.then: nothing`); late, a
-    batch that is due is not there; empty, a batch holds no record; failed, a scheduled run failed. `[]` for nothing.
-    Default: all of them."""
+    batch that is due is not there; empty, a batch holds no record; gate, a version failed its gate, or was promoted by
+    it; failed, a scheduled run failed. `[]` for nothing. Default: all of them."""
     flagged: int = Field(default=1, ge=1, examples=[5])
     """From so many such records of a batch on."""
     every: str = Field(default="1h", examples=["30m", "12h", "1d"])

@@ -11,6 +11,7 @@ from typing import Any
 
 from flowguard.calibration.drift import DriftRecord
 from flowguard.stages.freshness import Freshness
+from flowguard.stages.gate.check import Gated
 from flowguard.stages.manifest import Manifest
 from flowguard.stages.score import detector_of
 from flowguard.stages.workspace import Workspace
@@ -80,6 +81,20 @@ def lateness(found: Freshness, occasion: str) -> list[Notice]:
     subject = found.expected or (found.due.isoformat() if found.due else "")
     document = {"batch": found.expected or "", "sentence": found.sentence}
     return [Notice(found.pipeline, "late", subject, document, occasion)]
+
+
+def gates(pipeline: str, gated: Gated, occasion: str) -> list[Notice]:
+    """A version that failed its gate, or that the gate made the champion."""
+    if gated.outcome != "failed" and not gated.promoted:
+        return []
+    version = gated.version.version
+    document = {
+        "version": version,
+        "promoted": gated.promoted,
+        "sentence": f"{gated.sentence} {gated.note}".rstrip(),
+    }
+    said = "promoted" if gated.promoted else "failed"
+    return [Notice(pipeline, "gate", f"version {version} {said}", document, occasion)]
 
 
 def _subject(manifest: Manifest) -> str:

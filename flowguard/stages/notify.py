@@ -17,8 +17,9 @@ from flowguard.settings import masked, settings
 from flowguard.spec.notify import NotifySection
 from flowguard.spec.pipeline import project_of
 from flowguard.stages.freshness import Freshness
+from flowguard.stages.gate.check import Gated
 from flowguard.stages.manifest import latest
-from flowguard.stages.noticed import drifts, empties, flagged, lateness
+from flowguard.stages.noticed import drifts, empties, flagged, gates, lateness
 from flowguard.stages.progress import say
 from flowguard.stages.workspace import Workspace, store_in
 from flowguard.store import Notice, Store
@@ -89,6 +90,17 @@ def notify_late(pipeline: str | Path, found: Freshness) -> Notified:
         return Notified(found.pipeline)
     occasion = uuid.uuid4().hex
     return channel.tell(lateness(found, occasion), occasion)
+
+
+@_spared
+@scoped
+def notify_gate(pipeline: str | Path, gated: Gated) -> Notified:
+    """Tell that a version failed its gate, or was promoted by it; what waits goes out with it."""
+    channel = _Channel.of(pipeline)
+    if channel is None:
+        return Notified(Path(pipeline).stem)
+    occasion = uuid.uuid4().hex
+    return channel.tell(gates(channel.name, gated, occasion), occasion)
 
 
 @_spared

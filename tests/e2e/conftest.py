@@ -72,13 +72,9 @@ def browser() -> Iterator[Browser]:
         yield started
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file stays with one worker, as do all that look at the demo, which then runs once; the longest come first."""
+    """The longest file first, then all that look at the demo, so that mostly one worker runs it; others fill up."""
     with_demo = {item.path for item in items if "demo" in getattr(item, "fixturenames", ())}
-    for item in items:
-        group = "demo" if item.path in with_demo else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: (item.path.name != "test_night.py", item.path not in with_demo))
 
 

@@ -225,9 +225,21 @@ def test_what_is_old_is_pruned_and_what_goes_and_stays_is_told(project: Path) ->
     assert score(path) == []
 
 
-def test_a_failed_gate_is_told_as_an_event_and_on_the_page_of_the_training(
-    project: Path, emitted: list[dict[str, Any]]
+def test_a_failed_gate_is_told_as_an_event_to_people_and_on_the_page_of_the_training(
+    project: Path, emitted: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with webhook() as hook:
+        monkeypatch.setenv("FLOWGUARD_NOTIFY", hook.json_url)
+        _gates(project, emitted)
+        assert [one["title"] for one in hook.messages] == [
+            "meters: version 2 failed its gate",
+            "meters: version 3 scores from the next run on",
+        ]
+        assert "less likely than under the champion" in hook.messages[0]["message"]
+
+
+def _gates(project: Path, emitted: list[dict[str, Any]]) -> None:
+    project.write_text(f"{project.read_text(encoding='utf-8')}notify: {{every: 0m}}\n", encoding="utf-8")
     text = project.read_text(encoding="utf-8")
     assert train(str(project)).gated is None, "the champion has nothing to show"
     project.write_text(text.replace("epochs: 3", "epochs: 1") + "promote: {by: gate}\n", encoding="utf-8")

@@ -86,6 +86,14 @@ def test_the_other_kinds_say_what_happened_and_where_to_look() -> None:
     )
     assert (told(failed).title, told(failed).mood) == ("meters: score meters failed", "failure")
     assert told(failed).text == "score meters: the disk is full\nOpen the run: http://p/1"
+    gate = Notice(
+        "meters", "gate", "3", {"version": 3, "promoted": False, "sentence": "Version 3 failed the gate."}, "run 1"
+    )
+    assert told(gate).title == "meters: version 3 failed its gate"
+    assert told(gate).text.splitlines() == [
+        "Version 3 failed the gate.",
+        "Open the version: https://desk.example.org/p/meters/versions/3",
+    ]
     assert trial("meters", desk=None).text == "Messages about meters arrive here."
 
 

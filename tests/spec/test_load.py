@@ -88,7 +88,7 @@ def test_a_whole_file_is_read_as_written(tmp_path):
 
 def test_what_is_told_has_defaults_and_may_be_less(tmp_path):
     usual = load_pipeline(written(tmp_path, SMALL)).notify
-    assert (usual.on, usual.flagged, usual.span) == (("flagged", "drift", "late", "empty", "failed"), 1, HOUR)
+    assert (usual.on, usual.flagged, usual.span) == (("flagged", "drift", "late", "empty", "gate", "failed"), 1, HOUR)
     one = load_pipeline(written(tmp_path, f"{SMALL}notify: {{on: late, flagged: 5, every: 1d}}\n")).notify
     assert (one.on, one.flagged, one.span) == (("late",), 5, 24 * HOUR), "`on` is a word, in YAML 1.1 it is a boolean"
     assert load_pipeline(written(tmp_path, f"{SMALL}notify: {{on: [], every: 30 m}}\n")).notify.span == HOUR / 2
